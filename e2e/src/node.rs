@@ -1,0 +1,386 @@
+//! A node as the tests run it: the built binary, its own folder, a free port, and nothing else.
+
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::http::{self, Http};
+use crate::process;
+use crate::scale::say;
+use crate::socket::{Door, Socket};
+
+/// How long a node may take to become ready; generous, for machines that do much beside.
+const READY: Duration = Duration::from_secs(30);
+/// How long a clean shutdown may take.
+const SHUTDOWN: Duration = Duration::from_secs(20);
+
+/// How to run a node.
+#[derive(Debug, Default)]
+pub struct Plan {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    wrapper: Vec<String>,
+    own_mounts: bool,
+}
+
+impl Plan {
+    /// A node with the options that every test needs and no other.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds options of `anode run`.
+    #[must_use]
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    /// Adds a variable of the environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs the node by another program, as `strace -f …`; `{dir}` is the test's folder.
+    #[must_use]
+    pub fn wrapper(mut self, words: &[&str]) -> Self {
+        self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// The wrapper gives the node mounts of its own, so its files are read through `/proc`.
+    #[must_use]
+    pub fn own_mounts(mut self) -> Self {
+        self.own_mounts = true;
+        self
+    }
+
+    /// Starts the node and waits until it is ready.
+    ///
+    /// # Errors
+    /// Fails with the log's tail where the node ends or does not become ready.
+    pub async fn start(self) -> Result<Node> {
+        let mut node = self.prepare()?;
+        node.start().await?;
+        Ok(node)
+    }
+
+    /// Makes the node's folder, without starting it.
+    ///
+    /// # Errors
+    /// Fails where there is no binary.
+    pub fn prepare(self) -> Result<Node> {
+        let dir = tempfile::Builder::new().prefix("anode-e2e-").tempdir()?;
+        Ok(Node {
+            plan: self,
+            binary: binary()?,
+            dir,
+            child: None,
+            address: String::new(),
+            token: String::new(),
+            http: None,
+            finished: Cell::new(false),
+        })
+    }
+}
+
+/// A node and its folder; killed when dropped, and its log's tail shown unless it was stopped in order.
+#[derive(Debug)]
+pub struct Node {
+    plan: Plan,
+    binary: PathBuf,
+    dir: TempDir,
+    child: Option<Child>,
+    address: String,
+    token: String,
+    http: Option<Http>,
+    finished: Cell<bool>,
+}
+
+/// The binary under test: `ANODE_BIN`, else the debug build of this workspace.
+///
+/// # Errors
+/// Fails where there is none.
+pub fn binary() -> Result<PathBuf> {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug/anode");
+    let path = std::env::var_os("ANODE_BIN").map_or(built, PathBuf::from);
+    path.canonicalize()
+        .with_context(|| format!("no binary at {}: run `cargo build -p anode`", path.display()))
+}
+
+/// A command with no `ANODE_…` variable of the surroundings.
+#[must_use]
+pub fn clean_command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    let ours =
+        std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("ANODE_"));
+    for name in ours {
+        command.env_remove(name);
+    }
+    command
+}
+
+impl Node {
+    /// Starts the node and waits until it is ready; gives the time that took.
+    ///
+    /// # Errors
+    /// Fails with the log's tail where the node ends or does not become ready.
+    pub async fn start(&mut self) -> Result<Duration> {
+        let began = Instant::now();
+        self.spawn()?;
+        self.wait_address().await?;
+        self.wait_ready().await?;
+        if self.http.is_none() {
+            self.token = fs::read_to_string(self.data_dir().join("admin.token"))?.trim().to_owned();
+        }
+        self.http = Some(Http::connect(&self.address, Some(&self.token)).await?);
+        Ok(began.elapsed())
+    }
+
+    /// Starts the process and returns at once.
+    ///
+    /// # Errors
+    /// Fails where it cannot be started.
+    pub fn spawn(&mut self) -> Result<()> {
+        ensure!(self.child.is_none(), "the node runs already");
+        let _ = fs::remove_file(self.dir.path().join("anode-data/http.addr"));
+        let log = File::options().create(true).append(true).open(self.log_path())?;
+        let dir = self.dir.path().display().to_string();
+        let mut words: Vec<String> =
+            self.plan.wrapper.iter().map(|word| word.replace("{dir}", &dir)).collect();
+        words.push(self.binary.display().to_string());
+        let mut command = clean_command(Path::new(&words[0]));
+        command.args(&words[1..]).arg("run").args(["--data-dir", "anode-data", "--http", "127.0.0.1:0"]);
+        command.args(&self.plan.args).envs(self.plan.env.iter().map(|(name, value)| (name, value)));
+        command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.finished.set(false);
+        self.child = Some(command.spawn().with_context(|| format!("{words:?}"))?);
+        Ok(())
+    }
+
+    /// Waits until the node has written its address.
+    ///
+    /// # Errors
+    /// Fails where it ends first.
+    pub async fn wait_address(&mut self) -> Result<()> {
+        let until = Instant::now() + READY;
+        loop {
+            let path = self.data_dir().join("http.addr");
+            let text = fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+            if !text.is_empty() {
+                self.address = text;
+                return Ok(());
+            }
+            self.ensure_alive()?;
+            ensure!(Instant::now() < until, "no http.addr after {READY:?}\n{}", self.log_tail());
+            sleep(Duration::from_millis(3)).await;
+        }
+    }
+
+    /// Waits until `/readyz` says 200.
+    ///
+    /// # Errors
+    /// Fails where it does not, or the node ends.
+    pub async fn wait_ready(&mut self) -> Result<()> {
+        let until = Instant::now() + READY;
+        loop {
+            if self.is_ready().await {
+                return Ok(());
+            }
+            self.ensure_alive()?;
+            ensure!(Instant::now() < until, "not ready after {READY:?}\n{}", self.log_tail());
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Whether `/readyz` says 200.
+    pub async fn is_ready(&self) -> bool {
+        let Ok(client) = http::client() else { return false };
+        let answer = client.get(format!("http://{}/readyz", self.address)).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// Ends the process with `kill -9`.
+    ///
+    /// # Errors
+    /// Fails where it is gone already.
+    pub fn kill(&mut self) -> Result<()> {
+        self.signal(Signal::KILL)?;
+        self.child.take().context("no process")?.wait()?;
+        Ok(())
+    }
+
+    /// Sends a signal to the node.
+    ///
+    /// # Errors
+    /// Fails where it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        process::signal(self.pid()?, signal)
+    }
+
+    /// Stops the node by SIGTERM, which must end it cleanly; the test's last word.
+    ///
+    /// # Errors
+    /// Fails where the node does not end with success.
+    pub async fn stop(&mut self) -> Result<()> {
+        self.signal(Signal::TERM)?;
+        let status = self.wait_exit().await?;
+        ensure!(status.success(), "SIGTERM ended the node with {status}\n{}", self.log_tail());
+        let log = fs::read_to_string(self.log_path())?;
+        ensure!(!log.contains("panicked at"), "the node panicked\n{}", self.log_tail());
+        self.finished.set(true);
+        Ok(())
+    }
+
+    /// Waits until the process ends.
+    ///
+    /// # Errors
+    /// Fails where it goes on.
+    pub async fn wait_exit(&mut self) -> Result<ExitStatus> {
+        let until = Instant::now() + SHUTDOWN;
+        let child = self.child.as_mut().context("no process")?;
+        while Instant::now() < until {
+            if let Some(status) = child.try_wait()? {
+                self.child = None;
+                return Ok(status);
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        bail!("still running after {SHUTDOWN:?}\n{}", self.log_tail())
+    }
+
+    /// Fails with the log's tail where the process has ended.
+    ///
+    /// # Errors
+    /// As said.
+    pub fn ensure_alive(&mut self) -> Result<()> {
+        let child = self.child.as_mut().context("the node does not run")?;
+        let ended = child.try_wait()?;
+        ensure!(ended.is_none(), "the node ended with {ended:?}\n{}", self.log_tail());
+        Ok(())
+    }
+
+    /// The node's own process, not a wrapper's.
+    ///
+    /// # Errors
+    /// Fails where it does not run.
+    pub fn pid(&self) -> Result<u32> {
+        let child = self.child.as_ref().context("the node does not run")?.id();
+        let traced = self.plan.wrapper.first().is_some_and(|word| word == "strace");
+        if traced { process::first_child(child).context("strace runs nothing") } else { Ok(child) }
+    }
+
+    /// `host:port`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The node's URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The admin token.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The client with the admin token.
+    ///
+    /// # Errors
+    /// Fails before the first start.
+    pub fn http(&self) -> Result<&Http> {
+        self.http.as_ref().context("the node was never ready")
+    }
+
+    /// The door for sockets of a reader without a token.
+    ///
+    /// # Errors
+    /// Fails before the first start.
+    pub fn door(&self) -> Result<Door> {
+        Ok(Door::new(&self.address, self.http()?))
+    }
+
+    /// Opens a socket with the admin token.
+    ///
+    /// # Errors
+    /// Fails where the node refuses.
+    pub async fn open(&self, path: &str) -> Result<Socket> {
+        self.door()?.with_token(&self.token).open(path).await
+    }
+
+    /// The folder in which the node runs; its data is in `anode-data` there.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The data directory, as seen from here.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        let path = self.dir.path().join("anode-data");
+        let inside = path.strip_prefix("/").unwrap_or(&path);
+        match (self.plan.own_mounts, self.pid()) {
+            (true, Ok(pid)) => Path::new("/proc").join(pid.to_string()).join("root").join(inside),
+            _ => path,
+        }
+    }
+
+    /// Changes the options for the next start.
+    pub fn set_args(&mut self, args: &[&str]) {
+        self.plan.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+    }
+
+    /// All that the node wrote to standard output and error.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read(self.log_path())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// The log's last lines.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        format!(
+            "--- log of {}\n{}\n---",
+            self.dir.path().display(),
+            lines[lines.len().saturating_sub(40)..].join("\n")
+        )
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("anode.log")
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let pid = self.pid().ok();
+        if let Some(mut child) = self.child.take() {
+            if let Some(pid) = pid {
+                let _ = process::signal(pid, Signal::KILL);
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if !self.finished.get() {
+            say(&self.log_tail());
+        }
+    }
+}
