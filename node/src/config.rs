@@ -1,1 +1,237 @@
-//! config
+//! Configuration: options over environment over `anode.toml` over defaults, one struct per stage.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches as _, ValueEnum};
+
+pub mod units;
+pub mod file;
+
+pub use file::File;
+
+/// The file that is read where none is named and it is there.
+pub const DEFAULT_FILE: &str = "anode.toml";
+
+/// The options of `anode run`, as clap reads them.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// Read options from this TOML file; without it from anode.toml, where there is one
+    #[arg(long, env = "ANODE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where identity, admin token and stored records are kept
+    #[arg(long, env = "ANODE_DATA_DIR", value_name = "DIR", default_value = "./anode-data")]
+    pub data_dir: PathBuf,
+    /// Address of the dashboard, the API and the feed; port 0 picks a free one.
+    /// Where it is not given and taken, the next free port is used
+    #[arg(long, env = "ANODE_HTTP", value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = units::address)]
+    pub http: SocketAddr,
+    /// The network that the node belongs to; it is signed into every batch
+    #[arg(long, env = "ANODE_NETWORK", value_name = "NAME", default_value = "local", value_parser = units::network)]
+    pub network: String,
+    /// How the node shows in the dashboard; without it by the end of its peer id
+    #[arg(long, env = "ANODE_NAME", value_name = "NAME", value_parser = units::name)]
+    pub name: Option<String>,
+    /// Drop records that are older
+    #[arg(long, env = "ANODE_RETAIN_AGE", value_name = "AGE", default_value = "7d", value_parser = units::age)]
+    pub retain_age: Duration,
+    /// Drop the oldest records where the store grows above this
+    #[arg(long, env = "ANODE_RETAIN_BYTES", value_name = "BYTES", default_value = "10GiB", value_parser = units::some_bytes)]
+    pub retain_bytes: u64,
+    /// Refuse publishes (507) where the disk has less left than this
+    #[arg(long, env = "ANODE_RESERVE_DISK", value_name = "BYTES", default_value = "1GiB", value_parser = units::bytes)]
+    pub reserve_disk: u64,
+    /// Take the admin token from this file; without it one is made in the data directory
+    #[arg(long, env = "ANODE_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+    /// Let anyone publish; without it a token is needed
+    #[arg(long, env = "ANODE_OPEN_PUBLISH", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_parser = units::flag, hide_possible_values = true)]
+    pub open_publish: bool,
+    /// A page that may open a publishing WebSocket without a token under --open-publish (repeatable)
+    #[arg(long, env = "ANODE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = units::origin)]
+    pub allow_origin: Vec<String>,
+    /// How the log on stderr looks; ANODE_LOG chooses what is logged (info, anode=debug, …)
+    #[arg(long, env = "ANODE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// How long a segment file grows
+    #[arg(long, env = "ANODE_SEGMENT_BYTES", value_name = "BYTES", default_value = "64MiB", value_parser = units::some_bytes, hide = true)]
+    pub segment_bytes: u64,
+}
+
+/// How the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// All that a node is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where identity, admin token and stored records are kept.
+    pub data_dir: PathBuf,
+    /// The network that stands in every header.
+    pub network: String,
+    /// How the node shows in the dashboard, if that was said.
+    pub name: Option<String>,
+    /// The log's form.
+    pub log_format: LogFormat,
+    /// The HTTP side.
+    pub http: HttpConfig,
+    /// The store.
+    pub store: StoreConfig,
+}
+
+/// The HTTP side's part of the configuration.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Whether somebody chose that address: then a taken port is an error.
+    pub address_given: bool,
+    /// The file that holds the admin token, where it is not the data directory's own.
+    pub admin_token_file: Option<PathBuf>,
+    /// Whether anyone may publish.
+    pub open_publish: bool,
+    /// Origins of pages that may open a publishing WebSocket under `open_publish`.
+    pub allow_origins: Vec<String>,
+}
+
+/// The store's part of the configuration.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Records older than this are dropped.
+    pub retain_age: Duration,
+    /// The oldest records are dropped above this.
+    pub retain_bytes: u64,
+    /// Publishes are refused where the disk has less left.
+    pub reserve_disk_bytes: u64,
+    /// How long a segment file grows.
+    pub segment_bytes: u64,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody said anything.
+    Default,
+    /// The configuration file.
+    File(PathBuf),
+    /// An environment variable, by its name.
+    Environment(String),
+    /// The command line.
+    Option,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment(name) => f.write_str(name),
+            Self::Option => f.write_str("option"),
+        }
+    }
+}
+
+/// One option with its value and where that came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The option's name, as in the file.
+    pub key: String,
+    /// Its values as text; none where it is not set.
+    pub values: Vec<String>,
+    /// Where they came from.
+    pub source: Source,
+}
+
+/// A clap command that holds nothing but the options of `anode run`: what a file is checked against.
+pub fn options_command() -> Command {
+    Options::augment_args(Command::new("run"))
+}
+
+/// The file that a command line means: the named one, else `anode.toml` where there is one.
+///
+/// # Errors
+/// When it cannot be read or does not hold what it should.
+pub fn load_file(named: Option<&Path>) -> anyhow::Result<Option<File>> {
+    let path = match named {
+        Some(path) => path,
+        None if Path::new(DEFAULT_FILE).is_file() => Path::new(DEFAULT_FILE),
+        None => return Ok(None),
+    };
+    File::load(path, &options_command()).map(Some)
+}
+
+impl Config {
+    /// Makes the configuration of what clap read; `file` gave the defaults.
+    ///
+    /// # Errors
+    /// When the matches are not those of [`Options`].
+    pub fn from_matches(matches: &ArgMatches, file: Option<&File>) -> anyhow::Result<Self> {
+        let options = Options::from_arg_matches(matches)?;
+        let address_given = source(matches, file, "http", "http", None) != Source::Default;
+        Ok(Self {
+            data_dir: options.data_dir,
+            network: options.network,
+            name: options.name,
+            log_format: options.log_format,
+            http: HttpConfig {
+                address: options.http,
+                address_given,
+                admin_token_file: options.admin_token_file,
+                open_publish: options.open_publish,
+                allow_origins: options.allow_origin,
+            },
+            store: StoreConfig {
+                retain_age: options.retain_age,
+                retain_bytes: options.retain_bytes,
+                reserve_disk_bytes: options.reserve_disk,
+                segment_bytes: options.segment_bytes,
+            },
+        })
+    }
+}
+
+/// Every setting in effect, and where it came from.
+pub fn settings(matches: &ArgMatches, file: Option<&File>) -> Vec<Setting> {
+    let command = options_command();
+    let keys = file::keys(&command);
+    command
+        .get_arguments()
+        .filter_map(|arg| arg.get_long().map(|key| (arg, key)))
+        .filter(|(_, key)| keys.contains(key))
+        .map(|(arg, key)| {
+            let id = arg.get_id().as_str();
+            let variable = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+            let values = matches
+                .get_raw(id)
+                .map(|raw| raw.map(|value| value.to_string_lossy().into_owned()).collect())
+                .unwrap_or_default();
+            Setting { key: key.to_owned(), values, source: source(matches, file, id, key, variable) }
+        })
+        .collect()
+}
+
+fn source(
+    matches: &ArgMatches,
+    file: Option<&File>,
+    id: &str,
+    key: &str,
+    variable: Option<String>,
+) -> Source {
+    match (matches.value_source(id), file) {
+        (Some(ValueSource::CommandLine), _) => Source::Option,
+        (Some(ValueSource::EnvVariable), _) => Source::Environment(variable.unwrap_or_default()),
+        (_, Some(file)) if file.sets(key) => Source::File(file.path().to_owned()),
+        _ => Source::Default,
+    }
+}
+
+#[cfg(test)]
+mod tests;
