@@ -1,1 +1,393 @@
-//! client
+//! The client that the commands use: a node's HTTP API and its WebSockets.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error as SocketError;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+
+/// Where a node listens when nobody says otherwise.
+pub const DEFAULT_NODE: &str = "http://127.0.0.1:8080";
+/// Longer than the longest answer that a node holds back (10 s for a wider ack), with room for a slow link.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// A node on the same machine or network answers a connection at once.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A socket to a node.
+pub type Socket = WebSocketStream<TcpStream>;
+
+/// Why a request brought no answer that the caller wanted.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No node answers there, or the connection broke.
+    #[error(
+        "no node answers at {node}: {why}; is it running? Start one with `anode run`, or name one with --node URL"
+    )]
+    Unreachable {
+        /// Its address, and where that came from.
+        node: String,
+        /// What the system says.
+        why: String,
+    },
+    /// The node answered with an error.
+    #[error("{0}")]
+    Refused(Problem),
+    /// The answer is not what this version of the client reads.
+    #[error("{0} answered with what this version of anode cannot read: {1}")]
+    Unreadable(String, String),
+}
+
+/// The node's own words for an error (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Problem {
+    /// The HTTP status.
+    #[serde(default)]
+    pub status: u16,
+    /// The error's word.
+    #[serde(default)]
+    pub code: String,
+    /// What the status means.
+    #[serde(default)]
+    pub title: String,
+    /// What to change.
+    #[serde(default)]
+    pub detail: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words = if self.detail.is_empty() { &self.title } else { &self.detail };
+        write!(f, "{words} ({}", self.status)?;
+        if !self.code.is_empty() {
+            write!(f, " {}", self.code)?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl Problem {
+    fn read(status: StatusCode, body: &[u8]) -> Self {
+        let mut problem = serde_json::from_slice(body).unwrap_or_else(|_| Self {
+            status: 0,
+            code: String::new(),
+            title: status.canonical_reason().unwrap_or("the node refused").to_owned(),
+            detail: String::from_utf8_lossy(body).chars().take(200).collect(),
+        });
+        problem.status = status.as_u16();
+        problem
+    }
+
+    /// Whether the same request may succeed a little later.
+    pub fn is_passing(&self) -> bool {
+        matches!(self.status, 429 | 502..=504)
+    }
+}
+
+/// Where a node is, and what it is asked with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its base URL.
+    pub url: Url,
+    /// The bearer token, if there is one.
+    pub token: Option<String>,
+    /// Where the address came from, for error messages.
+    pub from: String,
+}
+
+/// What a data directory says about the node that runs on it.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// The directory.
+    pub data_dir: PathBuf,
+    /// What `http.addr` holds.
+    pub address: Option<String>,
+    /// What `admin.token` holds.
+    pub token: Option<String>,
+}
+
+impl Place {
+    /// Reads what the directory says; a file that is not there says nothing.
+    pub fn read(data_dir: &Path) -> Self {
+        let text =
+            |name: &str| std::fs::read_to_string(data_dir.join(name)).ok().map(|text| text.trim().to_owned());
+        Self { data_dir: data_dir.to_owned(), address: text("http.addr"), token: text("admin.token") }
+    }
+}
+
+impl Endpoint {
+    /// Chooses the node: a named one with the given token, else the one that runs on the data directory with that
+    /// directory's token, else the default address. A directory's token goes to no other node.
+    ///
+    /// # Errors
+    /// When the node's URL is malformed.
+    pub fn choose(node: Option<&str>, token: Option<&str>, place: &Place) -> anyhow::Result<Self> {
+        let given = token.map(str::to_owned);
+        if let Some(node) = node {
+            return Ok(Self { url: base_url(node)?, token: given, from: "--node".to_owned() });
+        }
+        let Some(address) = &place.address else {
+            let from = format!("the default, as {} holds no http.addr", place.data_dir.display());
+            return Ok(Self { url: base_url(DEFAULT_NODE)?, token: given, from });
+        };
+        let from = place.data_dir.join("http.addr").display().to_string();
+        let url = base_url(&format!("http://{}", dialable(address)))?;
+        Ok(Self { url, token: given.or_else(|| place.token.clone()), from })
+    }
+}
+
+/// The address to dial for one that a node is bound to: all interfaces are reached over loopback.
+pub fn dialable(address: &str) -> String {
+    match address.parse::<std::net::SocketAddr>() {
+        Ok(bound) if bound.ip().is_unspecified() && bound.is_ipv4() => format!("127.0.0.1:{}", bound.port()),
+        Ok(bound) if bound.ip().is_unspecified() => format!("[::1]:{}", bound.port()),
+        _ => address.to_owned(),
+    }
+}
+
+/// The dashboard's link; the token stands behind `#`, which a browser sends nowhere.
+pub fn dashboard_link(address: &str, token: Option<&str>) -> String {
+    let page = format!("http://{}/", dialable(address));
+    match token {
+        Some(token) => {
+            let encoded = token.bytes().map(|byte| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                    char::from(byte).to_string()
+                }
+                _ => format!("%{byte:02X}"),
+            });
+            format!("{page}#token={}", encoded.collect::<String>())
+        }
+        None => page,
+    }
+}
+
+fn base_url(text: &str) -> anyhow::Result<Url> {
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.host().is_some());
+    url.filter(|url| url.query().is_none() && url.fragment().is_none()).ok_or_else(|| {
+        anyhow::anyhow!("{text:?} is no address of a node; accepted is http://HOST[:PORT] (put TLS in front by a tunnel or proxy)")
+    })
+}
+
+/// Query parameters, in order; one may come more than once.
+pub type Query = Vec<(&'static str, String)>;
+
+/// A client of one node.
+#[derive(Debug, Clone)]
+pub struct Client {
+    endpoint: Endpoint,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// Makes a client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be set up.
+    pub fn new(endpoint: Endpoint) -> anyhow::Result<Self> {
+        // A proxy of the environment would see the token, and cannot reach a node on loopback.
+        let http = reqwest::Client::builder().no_proxy().tcp_nodelay(true).connect_timeout(CONNECT_TIMEOUT);
+        Ok(Self { endpoint, http: http.timeout(TIMEOUT).build()? })
+    }
+
+    /// Where the node is.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The address of a route.
+    pub fn url(&self, path: &str, query: &Query) -> Url {
+        let mut url = self.endpoint.url.clone();
+        let base = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{base}{path}"));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+
+    /// Asks for JSON.
+    ///
+    /// # Errors
+    /// When the node cannot be reached, refuses, or answers with something else.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str, query: &Query) -> Result<T, ClientError> {
+        self.read(path, &self.request(Method::GET, path, query, None).await?)
+    }
+
+    /// Asks for text.
+    ///
+    /// # Errors
+    /// When the node cannot be reached or refuses.
+    pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+        let body = self.request(Method::GET, path, &Query::new(), None).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Sends JSON, and reads JSON.
+    ///
+    /// # Errors
+    /// When the node cannot be reached, refuses, or answers with something else.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &Query,
+        json: Vec<u8>,
+    ) -> Result<T, ClientError> {
+        self.read(path, &self.request(Method::POST, path, query, Some(json)).await?)
+    }
+
+    fn read<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T, ClientError> {
+        serde_json::from_slice(body).map_err(|error| {
+            ClientError::Unreadable(self.url(path, &Query::new()).to_string(), error.to_string())
+        })
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        query: &Query,
+        json: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, ClientError> {
+        let mut request = self.http.request(method, self.url(path, query));
+        if let Some(token) = &self.endpoint.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(json) = json {
+            request = request.header(header::CONTENT_TYPE, "application/json").body(json);
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        if status.is_success() {
+            Ok(body.into())
+        } else {
+            Err(ClientError::Refused(Problem::read(status, &body)))
+        }
+    }
+
+    fn unreachable(&self, error: &dyn std::error::Error) -> ClientError {
+        let mut cause = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        let node = format!("{} ({})", self.endpoint.url, self.endpoint.from);
+        ClientError::Unreachable { node, why: cause.to_string() }
+    }
+
+    /// Opens a WebSocket.
+    ///
+    /// # Errors
+    /// When the node cannot be reached or refuses.
+    pub async fn socket(&self, path: &str, query: &Query) -> Result<Socket, ClientError> {
+        let stream = self.connect().await?;
+        let mut url = self.url(path, query);
+        // `ws` and `http` are both special schemes with hosts: this cannot be refused.
+        let _ = url.set_scheme("ws");
+        let mut request = url.as_str().into_client_request().map_err(|error| self.unreachable(&error))?;
+        if let Some(token) = &self.endpoint.token
+            && let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}"))
+        {
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        let opening = tokio_tungstenite::client_async(request, stream);
+        match tokio::time::timeout(TIMEOUT, opening).await {
+            Ok(Ok((socket, _))) => Ok(socket),
+            Ok(Err(SocketError::Http(response))) => {
+                let body = response.body().as_deref().unwrap_or_default();
+                Err(ClientError::Refused(Problem::read(response.status(), body)))
+            }
+            Ok(Err(error)) => Err(self.unreachable(&error)),
+            Err(late) => Err(self.unreachable(&late)),
+        }
+    }
+
+    /// Opens a bare connection to the node.
+    ///
+    /// # Errors
+    /// When nobody accepts it.
+    pub async fn connect(&self) -> Result<TcpStream, ClientError> {
+        let url = &self.endpoint.url;
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let connecting = TcpStream::connect((host, url.port_or_known_default().unwrap_or(80)));
+        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(stream) => stream.map_err(|error| self.unreachable(&error))?,
+            Err(late) => return Err(self.unreachable(&late)),
+        };
+        stream.set_nodelay(true).map_err(|error| self.unreachable(&error))?;
+        Ok(stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(address: Option<&str>) -> Place {
+        Place { data_dir: "d".into(), address: address.map(str::to_owned), token: Some("dir".to_owned()) }
+    }
+
+    #[test]
+    fn it_sends_a_directorys_token_to_that_directorys_node_only() {
+        for (node, token, address, url, expected) in [
+            (None, None, Some("127.0.0.1:81"), "http://127.0.0.1:81/", Some("dir")),
+            (None, Some("t"), Some("0.0.0.0:81"), "http://127.0.0.1:81/", Some("t")),
+            (None, None, Some("[::]:81"), "http://[::1]:81/", Some("dir")),
+            (None, None, None, "http://127.0.0.1:8080/", None),
+            (Some("http://h:1"), None, Some("127.0.0.1:81"), "http://h:1/", None),
+            (Some("http://h:1/p/"), Some("t"), None, "http://h:1/p/", Some("t")),
+        ] {
+            let endpoint = Endpoint::choose(node, token, &place(address)).unwrap();
+            assert_eq!(
+                (endpoint.url.as_str(), endpoint.token.as_deref()),
+                (url, expected),
+                "{node:?} {address:?}"
+            );
+        }
+        for bad in ["h:1", "https://h", "ftp://h", "http://", "http://h/?q=1", "http://h/#token=x"] {
+            assert!(Endpoint::choose(Some(bad), None, &place(None)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn it_builds_links() {
+        for (address, token, expected) in [
+            ("127.0.0.1:8080", Some("a-b_9"), "http://127.0.0.1:8080/#token=a-b_9"),
+            ("0.0.0.0:80", Some("a+/="), "http://127.0.0.1:80/#token=a%2B%2F%3D"),
+            ("[::]:80", None, "http://[::1]:80/"),
+        ] {
+            assert_eq!(dashboard_link(address, token), expected);
+        }
+    }
+
+    #[test]
+    fn it_builds_addresses() {
+        let endpoint = Endpoint::choose(Some("http://h:1/p/"), None, &place(None)).unwrap();
+        let client = Client::new(endpoint).unwrap();
+        let query = vec![("topic", "a.>".to_owned()), ("start", "after:{\"a/b\":1}".to_owned())];
+        assert_eq!(
+            client.url("/feed", &query).as_str(),
+            "http://h:1/p/feed?topic=a.%3E&start=after%3A%7B%22a%2Fb%22%3A1%7D"
+        );
+    }
+
+    #[test]
+    fn it_shows_the_nodes_own_words() {
+        for (body, expected) in [
+            (
+                r#"{"status":400,"code":"bad_filter","title":"t","detail":"write it so"}"#,
+                "write it so (400 bad_filter)",
+            ),
+            (r#"{"title":"only this"}"#, "only this (400)"),
+            ("plain words", "plain words (400)"),
+            ("", "Bad Request (400)"),
+        ] {
+            assert_eq!(Problem::read(StatusCode::BAD_REQUEST, body.as_bytes()).to_string(), expected);
+        }
+    }
+}

@@ -53,7 +53,7 @@ pub struct Options {
     /// A page that may open a publishing WebSocket without a token under --open-publish (repeatable)
     #[arg(long, env = "ANODE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = units::origin)]
     pub allow_origin: Vec<String>,
-    /// How the log on stderr looks; ANODE_LOG chooses what is logged (info, anode=debug, …)
+    /// How the log on stderr looks; what is logged is chosen by the variable `ANODE_LOG` (info, anode=debug, …)
     #[arg(long, env = "ANODE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
     /// How long a segment file grows
