@@ -1,14 +1,16 @@
 //! An HTTP client that holds every answer to the served OpenAPI document.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::openapi::OpenApi;
+use crate::words::Id;
 
 /// A client of one running node.
 #[derive(Clone, Debug)]
@@ -50,8 +52,16 @@ impl Http {
         let client = client()?;
         let url = format!("http://{address}/api/openapi.json");
         let document: Value = client.get(&url).send().await?.error_for_status()?.json().await?;
+        Ok(Self::with_document(address, document)?.with_token(token))
+    }
+
+    /// A client without a token that holds answers to a document of its own.
+    ///
+    /// # Errors
+    /// Fails where the document is none.
+    pub fn with_document(address: &str, document: Value) -> Result<Self> {
         let api = Arc::new(OpenApi::new(document)?);
-        Ok(Self { client, address: address.to_owned(), token: token.map(str::to_owned), api })
+        Ok(Self { client: client()?, address: address.to_owned(), token: None, api })
     }
 
     /// The document that answers are held to.
@@ -132,6 +142,39 @@ impl Http {
     }
 }
 
+impl Http {
+    /// Publishes numbered records `{"k": "<name>-<i>", "i": <i>, …}` on one topic, in arrays, and gives
+    /// their ids with their keys.
+    ///
+    /// # Errors
+    /// Fails where the node refuses, or the ids do not fit.
+    pub async fn publish_numbered(
+        &self,
+        topic: &str,
+        name: &str,
+        numbers: Range<usize>,
+        pad: usize,
+    ) -> Result<Vec<(Id, String)>> {
+        let pad = "x".repeat(pad);
+        let mut published = Vec::new();
+        let numbers: Vec<usize> = numbers.collect();
+        let most = (4_000_000 / (pad.len() + 100)).clamp(1, 1000);
+        for part in numbers.chunks(most) {
+            let record = |i: &usize| {
+                let payload = json!({ "k": format!("{name}-{i}"), "i": i, "pad": pad });
+                json!({ "topic": topic, "payload": payload })
+            };
+            let answer = self.publish(&part.iter().map(record).collect()).await?;
+            let ids = answer["ids"].as_array().context("no ids")?;
+            ensure!(ids.len() == part.len() && answer["ack"] == "durable", "{answer}");
+            for (id, i) in ids.iter().zip(part) {
+                published.push((Id::parse(id.as_str().unwrap_or(""))?, format!("{name}-{i}")));
+            }
+        }
+        Ok(published)
+    }
+}
+
 impl Answer {
     /// Goes on where the status is the expected one.
     ///
@@ -154,6 +197,12 @@ impl Answer {
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).chars().take(2000).collect()
+    }
+
+    /// The whole body as text.
+    #[must_use]
+    pub fn text_whole(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// A header's value, or the empty text.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -11,88 +11,19 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+mod access;
+mod plan;
+
+pub use plan::{Plan, binary, clean_command};
+
 use crate::http::{self, Http};
 use crate::process;
 use crate::scale::say;
-use crate::socket::{Door, Socket};
 
 /// How long a node may take to become ready; generous, for machines that do much beside.
 const READY: Duration = Duration::from_secs(30);
 /// How long a clean shutdown may take.
 const SHUTDOWN: Duration = Duration::from_secs(20);
-
-/// How to run a node.
-#[derive(Debug, Default)]
-pub struct Plan {
-    args: Vec<String>,
-    env: Vec<(String, String)>,
-    wrapper: Vec<String>,
-    own_mounts: bool,
-}
-
-impl Plan {
-    /// A node with the options that every test needs and no other.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds options of `anode run`.
-    #[must_use]
-    pub fn args(mut self, args: &[&str]) -> Self {
-        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
-        self
-    }
-
-    /// Adds a variable of the environment.
-    #[must_use]
-    pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.env.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Runs the node by another program, as `strace -f …`; `{dir}` is the test's folder.
-    #[must_use]
-    pub fn wrapper(mut self, words: &[&str]) -> Self {
-        self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
-        self
-    }
-
-    /// The wrapper gives the node mounts of its own, so its files are read through `/proc`.
-    #[must_use]
-    pub fn own_mounts(mut self) -> Self {
-        self.own_mounts = true;
-        self
-    }
-
-    /// Starts the node and waits until it is ready.
-    ///
-    /// # Errors
-    /// Fails with the log's tail where the node ends or does not become ready.
-    pub async fn start(self) -> Result<Node> {
-        let mut node = self.prepare()?;
-        node.start().await?;
-        Ok(node)
-    }
-
-    /// Makes the node's folder, without starting it.
-    ///
-    /// # Errors
-    /// Fails where there is no binary.
-    pub fn prepare(self) -> Result<Node> {
-        let dir = tempfile::Builder::new().prefix("anode-e2e-").tempdir()?;
-        Ok(Node {
-            plan: self,
-            binary: binary()?,
-            dir,
-            child: None,
-            address: String::new(),
-            token: String::new(),
-            http: None,
-            finished: Cell::new(false),
-        })
-    }
-}
 
 /// A node and its folder; killed when dropped, and its log's tail shown unless it was stopped in order.
 #[derive(Debug)]
@@ -105,29 +36,6 @@ pub struct Node {
     token: String,
     http: Option<Http>,
     finished: Cell<bool>,
-}
-
-/// The binary under test: `ANODE_BIN`, else the debug build of this workspace.
-///
-/// # Errors
-/// Fails where there is none.
-pub fn binary() -> Result<PathBuf> {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug/anode");
-    let path = std::env::var_os("ANODE_BIN").map_or(built, PathBuf::from);
-    path.canonicalize()
-        .with_context(|| format!("no binary at {}: run `cargo build -p anode`", path.display()))
-}
-
-/// A command with no `ANODE_…` variable of the surroundings.
-#[must_use]
-pub fn clean_command(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    let ours =
-        std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("ANODE_"));
-    for name in ours {
-        command.env_remove(name);
-    }
-    command
 }
 
 impl Node {
@@ -160,7 +68,10 @@ impl Node {
             self.plan.wrapper.iter().map(|word| word.replace("{dir}", &dir)).collect();
         words.push(self.binary.display().to_string());
         let mut command = clean_command(Path::new(&words[0]));
-        command.args(&words[1..]).arg("run").args(["--data-dir", "anode-data", "--http", "127.0.0.1:0"]);
+        command.args(&words[1..]).args(["run", "--data-dir", "anode-data"]);
+        if !self.plan.args.iter().any(|arg| arg == "--http") {
+            command.args(["--http", "127.0.0.1:0"]);
+        }
         command.args(&self.plan.args).envs(self.plan.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.finished.set(false);
@@ -278,94 +189,6 @@ impl Node {
         let child = self.child.as_ref().context("the node does not run")?.id();
         let traced = self.plan.wrapper.first().is_some_and(|word| word == "strace");
         if traced { process::first_child(child).context("strace runs nothing") } else { Ok(child) }
-    }
-
-    /// `host:port`.
-    #[must_use]
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// The node's URL.
-    #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// The admin token.
-    #[must_use]
-    pub fn token(&self) -> &str {
-        &self.token
-    }
-
-    /// The client with the admin token.
-    ///
-    /// # Errors
-    /// Fails before the first start.
-    pub fn http(&self) -> Result<&Http> {
-        self.http.as_ref().context("the node was never ready")
-    }
-
-    /// The door for sockets of a reader without a token.
-    ///
-    /// # Errors
-    /// Fails before the first start.
-    pub fn door(&self) -> Result<Door> {
-        Ok(Door::new(&self.address, self.http()?))
-    }
-
-    /// Opens a socket with the admin token.
-    ///
-    /// # Errors
-    /// Fails where the node refuses.
-    pub async fn open(&self, path: &str) -> Result<Socket> {
-        self.door()?.with_token(&self.token).open(path).await
-    }
-
-    /// The folder in which the node runs; its data is in `anode-data` there.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    /// The data directory, as seen from here.
-    #[must_use]
-    pub fn data_dir(&self) -> PathBuf {
-        let path = self.dir.path().join("anode-data");
-        let inside = path.strip_prefix("/").unwrap_or(&path);
-        match (self.plan.own_mounts, self.pid()) {
-            (true, Ok(pid)) => Path::new("/proc").join(pid.to_string()).join("root").join(inside),
-            _ => path,
-        }
-    }
-
-    /// Changes the options for the next start.
-    pub fn set_args(&mut self, args: &[&str]) {
-        self.plan.args = args.iter().map(|arg| (*arg).to_owned()).collect();
-    }
-
-    /// All that the node wrote to standard output and error.
-    #[must_use]
-    pub fn log(&self) -> String {
-        fs::read(self.log_path())
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
-    }
-
-    /// The log's last lines.
-    #[must_use]
-    pub fn log_tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
-        format!(
-            "--- log of {}\n{}\n---",
-            self.dir.path().display(),
-            lines[lines.len().saturating_sub(40)..].join("\n")
-        )
-    }
-
-    fn log_path(&self) -> PathBuf {
-        self.dir.path().join("anode.log")
     }
 }
 

@@ -170,3 +170,6 @@ pub async fn read_until_live(socket: &mut Socket, place: &mut Place) -> Result<(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

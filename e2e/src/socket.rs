@@ -235,13 +235,8 @@ impl Socket {
 pub fn check_frame(api: &OpenApi, value: &Value) -> Result<()> {
     let name = match value["type"].as_str() {
         Some("record") => "RecordFrame",
-        Some("caught_up") => "CaughtUpFrame",
-        Some("cursor") => "CursorFrame",
-        Some("gap") => "GapFrame",
-        Some("error") => "ErrorFrame",
-        Some("subscribed") => "SubscribedFrame",
-        Some("published") => "PublishedFrame",
-        Some("status" | "sources" | "peers" | "events") => "WatchMessage",
+        Some("caught_up" | "cursor" | "gap" | "error" | "subscribed" | "published") => "Frame",
+        Some("status" | "sources" | "peers" | "events") => "Watch",
         _ => bail!("a frame of no known type: {value}"),
     };
     api.check_component(name, value)
