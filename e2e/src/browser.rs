@@ -1,8 +1,7 @@
-//! A real headless Chromium, driven through `chromedriver` by W3C's protocol.
+//! A real headless Chromium, driven through the protocol of its own developer tools.
 
 use std::fs;
-use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,15 +10,22 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
 
-/// A browser with one window.
+mod tools;
+
+use tools::Tools;
+
+/// How long a start, a load or one answer may take; browsers are slow on busy machines.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A browser with one page.
 #[derive(Debug)]
 pub struct Browser {
-    driver: Child,
-    client: reqwest::Client,
-    session: String,
-    _profile: TempDir,
+    process: Child,
+    profile: TempDir,
+    tools: Mutex<Tools>,
 }
 
 /// The size and kind of a screen.
@@ -41,44 +47,46 @@ pub const SCREENS: [Screen; 2] = [
     Screen { name: "phone", width: 390, height: 844, mobile: true },
 ];
 
+/// The browser's program: `ANODE_CHROMIUM`, else what Debian, Ubuntu and others call it.
+///
+/// # Errors
+/// Fails where none is installed.
+pub fn program() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("ANODE_CHROMIUM") {
+        return Ok(program.into());
+    }
+    let folders = std::env::var("PATH").unwrap_or_default();
+    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let mut places =
+        names.iter().flat_map(|name| folders.split(':').map(move |folder| Path::new(folder).join(name)));
+    places
+        .find(|path| path.is_file())
+        .context("no Chromium: install it (apt-get install chromium) or set ANODE_CHROMIUM")
+}
+
 impl Browser {
-    /// Starts `chromedriver` on a free port and a browser with a new profile.
+    /// Starts a browser with a new profile and an empty page.
     ///
     /// # Errors
-    /// Fails where either does not start.
+    /// Fails where it does not start.
     pub async fn start() -> Result<Self> {
         let profile = tempfile::Builder::new().prefix("anode-e2e-chromium-").tempdir()?;
-        let mut command = Command::new("/usr/bin/chromedriver");
-        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut driver = command.spawn().context("/usr/bin/chromedriver (Debian: chromium-driver)")?;
-        let output = driver.stdout.take().context("no output")?;
-        let port = tokio::task::spawn_blocking(move || port(BufReader::new(output))).await?;
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
-        let mut browser = Self { driver, client, session: String::new(), _profile: profile };
-        let root = format!("http://127.0.0.1:{}", port?);
-        browser.session = browser.new_session(&root).await?;
+        let mut command = Command::new(program()?);
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
+        command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
+        command.args(["--disable-dev-shm-usage", "--remote-debugging-port=0"]);
+        command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut starting = Starting(Some(process));
+        let url = page_url(profile.path()).await?;
+        let tools = timeout(PATIENCE, Tools::connect(&url)).await.context("the page's developer tools")??;
+        let tools = Mutex::new(tools);
+        let process = starting.0.take().context("no process")?;
+        let browser = Self { process, profile, tools };
+        for domain in ["Page", "Runtime", "Log"] {
+            browser.devtools(&format!("{domain}.enable"), &json!({})).await?;
+        }
         Ok(browser)
-    }
-
-    async fn new_session(&self, root: &str) -> Result<String> {
-        let profile = format!("--user-data-dir={}", self._profile.path().display());
-        let flags = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--disable-dev-shm-usage",
-            &profile,
-        ];
-        let wanted = json!({ "capabilities": { "alwaysMatch": {
-            "goog:chromeOptions": { "args": flags }, "goog:loggingPrefs": { "browser": "ALL" } } } });
-        let answer = self.call_at("POST", &format!("{root}/session"), &wanted).await?;
-        let id = answer["sessionId"].as_str().context("no session")?;
-        Ok(format!("{root}/session/{id}"))
     }
 
     /// Opens a page and waits until it is loaded.
@@ -86,7 +94,11 @@ impl Browser {
     /// # Errors
     /// Fails where the browser cannot load it.
     pub async fn open(&self, url: &str) -> Result<()> {
-        self.call("POST", "url", &json!({ "url": url })).await.map(drop)
+        let answer = self.devtools("Page.navigate", &json!({ "url": url })).await?;
+        ensure!(answer["errorText"].is_null(), "{url}: {}", answer["errorText"]);
+        self.until("return location.href != 'about:blank' && document.readyState == 'complete'", PATIENCE)
+            .await?;
+        Ok(())
     }
 
     /// Runs the body of a function in the page and gives what it returns.
@@ -94,7 +106,11 @@ impl Browser {
     /// # Errors
     /// Fails where the script throws.
     pub async fn run(&self, script: &str) -> Result<Value> {
-        self.call("POST", "execute/sync", &json!({ "script": script, "args": [] })).await
+        let call = json!({ "expression": format!("(() => {{ {script} }})()"), "returnByValue": true, "awaitPromise": true });
+        let answer = self.devtools("Runtime.evaluate", &call).await?;
+        let thrown = &answer["exceptionDetails"];
+        ensure!(thrown.is_null(), "{script}: {} {}", thrown["text"], thrown["exception"]["description"]);
+        Ok(answer["result"]["value"].clone())
     }
 
     /// Runs the body of a function until it returns something other than null and false.
@@ -142,15 +158,7 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", &size).await?;
         let value = if dark { "dark" } else { "light" };
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": value }] });
-        self.devtools("Emulation.setEmulatedMedia", &media).await
-    }
-
-    /// Runs a command of the browser's own protocol.
-    ///
-    /// # Errors
-    /// Fails where the browser refuses.
-    pub async fn devtools(&self, command: &str, params: &Value) -> Result<()> {
-        self.call("POST", "goog/cdp/execute", &json!({ "cmd": command, "params": params })).await.map(drop)
+        self.devtools("Emulation.setEmulatedMedia", &media).await.map(drop)
     }
 
     /// Writes a picture of the window.
@@ -158,87 +166,92 @@ impl Browser {
     /// # Errors
     /// Fails where the file cannot be written.
     pub async fn picture(&self, file: &Path) -> Result<()> {
-        let picture = self.call("GET", "screenshot", &Value::Null).await?;
-        let bytes = STANDARD.decode(picture.as_str().context("no picture")?)?;
+        let picture = self.devtools("Page.captureScreenshot", &json!({ "format": "png" })).await?;
+        let bytes = STANDARD.decode(picture["data"].as_str().context("no picture")?)?;
         fs::create_dir_all(file.parent().context("no folder")?)?;
         Ok(fs::write(file, bytes)?)
     }
 
-    /// The browser's log since the last call: level and message.
-    ///
-    /// # Errors
-    /// Fails where the browser refuses.
-    pub async fn log(&self) -> Result<Vec<(String, String)>> {
-        let entries = self.call("POST", "se/log", &json!({ "type": "browser" })).await?;
-        let text = |entry: &Value, field: &str| entry[field].as_str().unwrap_or("").to_owned();
-        let entries = entries.as_array().cloned().unwrap_or_default();
-        Ok(entries.iter().map(|entry| (text(entry, "level"), text(entry, "message"))).collect())
-    }
-
-    async fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
-        self.call_at(method, &format!("{}/{path}", self.session), body).await
-    }
-
-    async fn call_at(&self, method: &str, url: &str, body: &Value) -> Result<Value> {
-        let mut request = self.client.request(method.parse()?, url);
-        if !body.is_null() {
-            request = request.json(body);
-        }
-        let answer: Value = request.send().await?.json().await?;
-        let value = answer["value"].clone();
-        let error = value["error"].as_str();
-        ensure!(
-            error.is_none(),
-            "{url}: {}: {}",
-            error.unwrap_or(""),
-            value["message"].as_str().unwrap_or("")
-        );
-        Ok(value)
-    }
-
-    /// Ends browser and driver.
+    /// What was logged and thrown since the last call: level and message.
     ///
     /// # Errors
     /// Fails where the browser does not answer.
-    pub async fn close(self) -> Result<()> {
-        self.call_at("DELETE", &self.session, &Value::Null).await.map(drop)
+    pub async fn log(&self) -> Result<Vec<(String, String)>> {
+        // An answer comes behind the events before it.
+        self.run("return 0").await?;
+        Ok(std::mem::take(&mut self.tools.lock().await.log))
+    }
+
+    /// Runs a command of the developer tools.
+    ///
+    /// # Errors
+    /// Fails where the browser refuses or does not answer.
+    pub async fn devtools(&self, command: &str, params: &Value) -> Result<Value> {
+        let mut tools = self.tools.lock().await;
+        timeout(PATIENCE, tools.call(command, params))
+            .await
+            .with_context(|| format!("{command}: no answer"))?
+    }
+
+    /// Ends the browser.
+    ///
+    /// # Errors
+    /// Fails where its profile cannot be removed.
+    pub async fn close(mut self) -> Result<()> {
+        // The connection may end before the answer.
+        let _ = self.devtools("Browser.close", &json!({})).await;
+        end(&mut self.process);
+        Ok(())
+    }
+}
+
+/// A browser that is ended where its start fails.
+struct Starting(Option<Child>);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.0 {
+            end(process);
+        }
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends its browser when it is asked to end.
-        let _ = crate::process::signal(self.driver.id(), rustix::process::Signal::TERM);
-        for _ in 0..100 {
-            if matches!(self.driver.try_wait(), Ok(Some(_))) {
-                return;
+        end(&mut self.process);
+        // A helper of the browser may write a moment longer.
+        let _ = fs::remove_dir_all(self.profile.path());
+    }
+}
+
+/// Ends a browser with all of its helpers, which a plain kill would leave behind.
+fn end(process: &mut Child) {
+    let _ = crate::process::signal(process.id(), rustix::process::Signal::TERM);
+    for _ in 0..150 {
+        if matches!(process.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = process.kill();
+    let _ = process.wait();
+}
+
+/// Waits for the browser to name its port, and asks for the address of its page.
+async fn page_url(profile: &Path) -> Result<String> {
+    let until = Instant::now() + PATIENCE;
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    while Instant::now() < until {
+        let text = fs::read_to_string(profile.join("DevToolsActivePort")).unwrap_or_default();
+        if let Some(port) = text.lines().next().and_then(|line| line.parse::<u16>().ok()) {
+            let pages: Value =
+                client.get(format!("http://127.0.0.1:{port}/json/list")).send().await?.json().await?;
+            let mut pages = pages.as_array().context("no pages")?.iter();
+            if let Some(page) = pages.find(|page| page["type"] == "page") {
+                return Ok(page["webSocketDebuggerUrl"].as_str().context("no address")?.to_owned());
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
+        sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// Finds the port in the driver's greeting.
-fn port(output: impl std::io::BufRead) -> Result<u16> {
-    for line in output.lines() {
-        let line = line?;
-        if let Some((_, tail)) = line.split_once("started successfully on port ") {
-            return Ok(tail.trim_end_matches('.').trim().parse()?);
-        }
-    }
-    bail!("chromedriver named no port")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_reads_the_drivers_port() {
-        let greeting = "Starting ChromeDriver\nChromeDriver was started successfully on port 41233.\n";
-        assert_eq!(port(greeting.as_bytes()).unwrap(), 41233);
-        assert!(port("no\n".as_bytes()).is_err());
-    }
+    bail!("the browser did not start in {PATIENCE:?}")
 }

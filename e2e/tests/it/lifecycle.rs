@@ -69,7 +69,7 @@ async fn it_refuses_a_second_node_on_the_same_data() -> Result<()> {
     let output = second.output()?;
     let words = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     ensure!(!output.status.success(), "a second node ran on the same data");
-    ensure!(words.contains("anode-data") && words.contains("another"), "not a clear word: {words}");
+    ensure!(words.contains("anode-data") && words.contains("in use"), "not a clear word: {words}");
     ensure!(fs::read_to_string(node.data_dir().join("http.addr"))? == address, "it overwrote http.addr");
     node.http()?.publish_numbered("first", "f", 0..3, 10).await?;
     node.stop().await
@@ -151,8 +151,8 @@ async fn it_refuses_data_of_a_newer_node() -> Result<()> {
     let files = e2e::process::files(&node.data_dir())?;
     let version = files
         .iter()
-        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains("version")));
-    let version = version.with_context(|| format!("no version among {files:?}"))?;
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains("format")));
+    let version = version.with_context(|| format!("no format among {files:?}"))?;
     let old = fs::read_to_string(version)?;
     let number = old.trim().rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or("").to_owned();
     fs::write(version, old.replace(&number, "999999"))?;

@@ -153,7 +153,7 @@ async fn ensure_quiet(browser: &Browser) -> Result<()> {
     let bad: Vec<_> = log
         .iter()
         .filter(|(level, message)| {
-            level == "SEVERE"
+            level == "error"
                 && !message.contains("ERR_CONNECTION_REFUSED")
                 && !message.contains("WebSocket connection to")
         })

@@ -78,19 +78,18 @@ async fn with_records<T>(node: &Node, wait: impl Future<Output = T>) -> Result<T
     }
 }
 
-/// Runs a block in the dashboard's page; it must print something by `console.log` and complain of nothing.
+/// Runs a block in a page of the node; it must print something by `console.log` and complain of nothing.
 async fn script(node: &Node, snippet: &Snippet) -> Result<()> {
     let browser = Browser::start().await?;
-    // The docs page has no script of its own that could print.
+    // A page without scripts of its own that could print.
     browser.open(&format!("{}/livez", node.url())).await?;
-    let text = serde_json::Value::from(snippet.at(node.address()));
+    let text = snippet.at(node.address());
     let run = format!(
         "window.printed = []; window.failed = []; \
          const log = console.log; console.log = (...a) => {{ window.printed.push(a.map(String).join(' ')); log(...a); }}; \
          window.addEventListener('error', e => window.failed.push(e.message)); \
          window.addEventListener('unhandledrejection', e => window.failed.push(String(e.reason))); \
-         const F = Object.getPrototypeOf(async function(){{}}).constructor; \
-         new F({text})().catch(e => window.failed.push(String(e))); return true"
+         (async () => {{\n{text}\n}})().catch(e => window.failed.push(String(e))); return true"
     );
     browser.run(&run).await?;
     let waiting = browser.until("return window.printed.length + window.failed.length > 0", PATIENCE);
