@@ -20,6 +20,8 @@ mod tail;
 mod publish;
 mod verify;
 
+pub(crate) use output::table;
+
 /// What stands behind the list of commands.
 const EXAMPLES: &str = "\
 Examples:

@@ -33,6 +33,7 @@ const INTERRUPTED: i32 = 130;
 /// Runs a node until a signal comes.
 pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     telemetry::start(config.log_format)?;
+    crate::bench::raise_open_files();
     let mut signals = Signals::listen()?;
     let node = tokio::select! {
         node = Node::start(config) => node?,
