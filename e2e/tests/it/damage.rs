@@ -46,7 +46,7 @@ fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
 
 type Damage = (&'static str, Cost, fn(&[PathBuf], &[PathBuf]) -> Result<()>);
 
-const DAMAGES: [Damage; 9] = [
+const DAMAGES: [Damage; 10] = [
     ("a flipped bit in a record", Cost::Gap(600), |segments, _| {
         change(&segments[1], |bytes| {
             let middle = bytes.len() / 2;
@@ -76,6 +76,9 @@ const DAMAGES: [Damage; 9] = [
     }),
     ("a torn index", Cost::Nothing, |_, derived| {
         derived.iter().try_for_each(|path| change(path, |bytes| bytes.truncate(bytes.len() / 2)))
+    }),
+    ("a stale index", Cost::Nothing, |_, derived| {
+        derived.windows(2).try_for_each(|pair| fs::copy(&pair[0], &pair[1]).map(drop).map_err(Into::into))
     }),
     ("a flipped bit in each index file", Cost::Nothing, |_, derived| {
         derived.iter().try_for_each(|path| {

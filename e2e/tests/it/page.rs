@@ -89,6 +89,7 @@ async fn it_shows_live_records_and_survives_a_restart() -> Result<()> {
     browser.show_as(SCREENS[0], false).await?;
     browser.open(&node.url()).await?;
     state(&browser, "live").await?;
+    ensure_light(&browser, &node).await?;
     take_pictures(&browser, "empty").await?;
     let mut ids = push(&node, "page.a", "a", 5).await?;
     shows(&browser, &ids).await.context("live")?;
@@ -145,6 +146,22 @@ async fn it_shows_live_records_and_survives_a_restart() -> Result<()> {
     ensure_quiet(&browser).await?;
     browser.close().await?;
     node.stop().await
+}
+
+/// The page and all that it loads is small, and comes from the node alone.
+async fn ensure_light(browser: &Browser, node: &Node) -> Result<()> {
+    let script = "return [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')] \
+                  .map(e => [e.name, e.encodedBodySize])";
+    let loaded = browser.run(script).await?;
+    let loaded = loaded.as_array().context("nothing loaded")?;
+    let foreign =
+        loaded.iter().find(|entry| !entry[0].as_str().is_some_and(|url| url.starts_with(&node.url())));
+    ensure!(foreign.is_none(), "loaded from elsewhere: {foreign:?}");
+    let bytes: u64 = loaded.iter().filter_map(|entry| entry[1].as_u64()).sum();
+    e2e::scale::say(&format!("page: {bytes} bytes in {} answers", loaded.len()));
+    ensure!(loaded.len() >= 3 && bytes > 10_000, "too little to be the page: {loaded:?}");
+    ensure!(bytes <= 250_000, "{bytes} bytes on the wire: {loaded:?}");
+    Ok(())
 }
 
 /// Nothing was blocked or thrown; only the node's absence may be complained about.

@@ -122,3 +122,34 @@ async fn it_stops_acknowledging_once_a_sync_failed() -> Result<()> {
     ensure_sound("after the restart", &owed, &page.seen()?)?;
     node.stop().await
 }
+
+/// Writes a record, syncs and answers over a socket, in the order of the letters.
+const PROGRAM: &str = "
+import os, socket, sys
+file = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
+node, client = socket.socketpair()
+steps = {
+    'w': lambda: os.pwrite(file, b'{\"k\":\"m\"}', 0),
+    's': lambda: os.fdatasync(file),
+    'a': lambda: node.sendall(b'{\"id\":\"o/l/1\"}'),
+}
+for step in sys.argv[2]:
+    steps[step]()
+";
+
+#[test]
+fn it_finds_early_acknowledgements_in_a_real_trace() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (trace, file) = (dir.path().join("trace"), dir.path().join("segment"));
+    let ack = Acked { marker: "m\\\"".to_owned(), needle: "o/l/1\\\"".to_owned() };
+    for (order, good) in [("wsa", true), ("was", false), ("swa", false), ("aws", false), ("wa", false)] {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-y", "-qq", "-s", "600000", "-e", CALLS, "-o"]).arg(&trace);
+        command.args(["python3", "-c", PROGRAM]).arg(&file).arg(order);
+        ensure!(command.status()?.success(), "strace python3");
+        let calls = parse(&fs::read_to_string(&trace)?);
+        let faults = prove(&calls, std::slice::from_ref(&ack), |path| path == file.to_string_lossy());
+        ensure!(faults.is_empty() == good, "{order}: {faults:?}\n{}", fs::read_to_string(&trace)?);
+    }
+    Ok(())
+}
