@@ -1,5 +1,6 @@
 //! The command line: what can be said, and who answers it.
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use clap::{ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, 
 use crate::client::{Client, Endpoint, Place};
 use crate::config::{self, Config, File, Options};
 
+mod environment;
 mod output;
 mod run;
 mod configure;
@@ -139,21 +141,27 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 /// What the command line says, with the configuration where the command has one.
 type Read = (Said, Option<(Config, Vec<config::Setting>)>);
 
-fn read_line(line: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::Result<Read> {
+fn read_line(line: impl IntoIterator<Item = OsString>) -> anyhow::Result<Read> {
     let line: Vec<_> = line.into_iter().collect();
-    let mut matches = Cli::command().try_get_matches_from(&line)?;
+    let parse = |command: Command| {
+        command
+            .clone()
+            .try_get_matches_from(&line)
+            .map_err(|error| environment::explain(error, &command, &line))
+    };
+    let mut matches = parse(Cli::command())?;
     let file = match place_of_file(&matches) {
         Some(named) => config::load_file(named.as_deref())?,
         None => None,
     };
     if let Some(file) = &file {
-        matches = with_defaults(Cli::command(), file).try_get_matches_from(&line)?;
+        matches = parse(with_defaults(Cli::command(), file))?;
     }
     let said = Cli::from_arg_matches(&matches)?.command;
-    let options = matches!(said, Said::Run(_) | Said::Config(configure::ConfigSaid::Show(_)));
-    if !options {
+    if !matches!(said, Said::Run(_) | Said::Config(configure::ConfigSaid::Show(_))) {
         return Ok((said, None));
     }
+    environment::check(&Cli::command(), std::env::vars_os().map(|(name, _)| name))?;
     let matches = innermost(&matches);
     let config = Config::from_matches(matches, file.as_ref())?;
     Ok((said, Some((config, config::settings(matches, file.as_ref())))))

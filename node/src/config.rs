@@ -35,13 +35,13 @@ pub struct Options {
     #[arg(long, env = "ANODE_NAME", value_name = "NAME", value_parser = units::name)]
     pub name: Option<String>,
     /// Drop records that are older
-    #[arg(long, env = "ANODE_RETAIN_AGE", value_name = "AGE", default_value = "7d", value_parser = units::age)]
+    #[arg(long, env = "ANODE_RETAIN_AGE", allow_negative_numbers = true, value_name = "AGE", default_value = "7d", value_parser = units::age)]
     pub retain_age: Duration,
     /// Drop the oldest records where the store grows above this
-    #[arg(long, env = "ANODE_RETAIN_BYTES", value_name = "BYTES", default_value = "10GiB", value_parser = units::some_bytes)]
+    #[arg(long, env = "ANODE_RETAIN_BYTES", allow_negative_numbers = true, value_name = "BYTES", default_value = "10GiB", value_parser = units::some_bytes)]
     pub retain_bytes: u64,
     /// Refuse publishes (507) where the disk has less left than this
-    #[arg(long, env = "ANODE_RESERVE_DISK", value_name = "BYTES", default_value = "1GiB", value_parser = units::bytes)]
+    #[arg(long, env = "ANODE_RESERVE_DISK", allow_negative_numbers = true, value_name = "BYTES", default_value = "1GiB", value_parser = units::bytes)]
     pub reserve_disk: u64,
     /// Take the admin token from this file; without it one is made in the data directory
     #[arg(long, env = "ANODE_ADMIN_TOKEN_FILE", value_name = "FILE")]
@@ -57,7 +57,7 @@ pub struct Options {
     #[arg(long, env = "ANODE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
     /// How long a segment file grows
-    #[arg(long, env = "ANODE_SEGMENT_BYTES", value_name = "BYTES", default_value = "64MiB", value_parser = units::some_bytes, hide = true)]
+    #[arg(long, env = "ANODE_SEGMENT_BYTES", allow_negative_numbers = true, value_name = "BYTES", default_value = "64MiB", value_parser = units::some_bytes, hide = true)]
     pub segment_bytes: u64,
 }
 

@@ -77,8 +77,8 @@ mod tests {
         report.figure("cpu", None, "µs/record");
         report.figure("kills", 1.0, "");
         assert_eq!(
-            report.object("ingest").to_string(),
-            r#"{"bench":"ingest","durable_ingest_records_per_s":5.0,"cpu_us_per_record":null,"kills":1.0}"#
+            report.object("ingest"),
+            json!({"bench": "ingest", "durable_ingest_records_per_s": 5.0, "cpu_us_per_record": null, "kills": 1.0})
         );
         assert!(report.text().contains("unknown"));
     }

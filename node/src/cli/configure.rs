@@ -1,12 +1,12 @@
 //! `anode config`: what is in effect and why, and whether a file is good.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::output::Out;
-use crate::config::{File, Options, Setting, Source, options_command};
+use crate::config::{self, File, Options, Setting, Source, options_command};
 
 /// What `anode config` can do.
 #[derive(Debug, Subcommand)]
@@ -18,10 +18,11 @@ Examples:
   anode config show --config prod.toml   with that file
   ANODE_HTTP=0.0.0.0:80 anode config show --json")]
     Show(ShowArgs),
-    /// Check a configuration file
+    /// Check a configuration file, or all that `anode run` would use here
     #[command(after_help = "\
 Examples:
-  anode config check anode.toml && systemctl reload anode")]
+  anode config check                     what `anode run` would use here
+  anode config check prod.toml && systemctl restart anode")]
     Check(CheckArgs),
 }
 
@@ -38,9 +39,9 @@ pub(super) struct ShowArgs {
 /// The options of `anode config check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// The file to check
-    #[arg(value_name = "FILE", default_value = crate::config::DEFAULT_FILE)]
-    file: PathBuf,
+    /// The file to check; without it anode.toml, where there is one, and the environment
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
     /// Answer in JSON, for scripts
     #[arg(long)]
     json: bool,
@@ -52,15 +53,27 @@ pub(super) fn configure(said: &ConfigSaid, settings: Option<Vec<Setting>>) -> an
     match said {
         ConfigSaid::Show(args) => show(&mut out, &settings.unwrap_or_default(), args.json)?,
         ConfigSaid::Check(args) => {
-            let file = File::load(&args.file, &options_command())?;
+            let path = check(args.file.as_deref())?;
             if args.json {
-                out.json(&json!({"file": file.path(), "ok": true}))?;
+                out.json(&json!({"file": path, "ok": true}))?;
             } else {
-                out.line(format!("{} is good", file.path().display()))?;
+                out.line(path.map_or("the configuration is good".to_owned(), |path| {
+                    format!("{} is good", path.display())
+                }))?;
             }
         }
     }
     out.flush()
+}
+
+/// Checks a file, else what a node would use here; gives the file that was read.
+fn check(named: Option<&Path>) -> anyhow::Result<Option<PathBuf>> {
+    if let Some(path) = named {
+        return Ok(Some(File::load(path, &options_command())?.path().to_owned()));
+    }
+    super::read_line(["anode", "config", "show"].map(Into::into))?;
+    let file = config::load_file(std::env::var_os("ANODE_CONFIG").as_deref().map(Path::new))?;
+    Ok(file.map(|file| file.path().to_owned()))
 }
 
 fn show(out: &mut Out, settings: &[Setting], as_json: bool) -> anyhow::Result<()> {
