@@ -1,5 +1,6 @@
 //! `anode publish`: one record, or one for each line of stdin.
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, Read as _};
 use std::process::ExitCode;
 
@@ -65,13 +66,22 @@ enum AckSaid {
     Archived,
 }
 
-impl AckSaid {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Durable => "durable",
-            Self::Replicated => "replicated",
-            Self::Archived => "archived",
+impl From<AckSaid> for Ack {
+    fn from(said: AckSaid) -> Self {
+        match said {
+            AckSaid::Durable => Self::Durable,
+            AckSaid::Replicated => Self::Replicated,
+            AckSaid::Archived => Self::Archived,
         }
+    }
+}
+
+/// The word for a promise on the wire.
+fn word(ack: Ack) -> &'static str {
+    match ack {
+        Ack::Durable => "durable",
+        Ack::Replicated => "replicated",
+        Ack::Archived => "archived",
     }
 }
 
@@ -104,8 +114,7 @@ pub(super) async fn publish(args: &PublishArgs) -> anyhow::Result<ExitCode> {
         return lines(args).await;
     }
     let bytes = if args.payload == "-" { read_stdin()? } else { args.payload.clone().into_bytes() };
-    one(args, &bytes, content_type).await?;
-    Ok(ExitCode::SUCCESS)
+    one(args, &bytes, content_type).await
 }
 
 fn read_stdin() -> anyhow::Result<Vec<u8>> {
@@ -116,20 +125,30 @@ fn read_stdin() -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-async fn one(args: &PublishArgs, bytes: &[u8], content_type: Option<&str>) -> anyhow::Result<()> {
+async fn one(args: &PublishArgs, bytes: &[u8], content_type: Option<&str>) -> anyhow::Result<ExitCode> {
     let client = args.reach.client()?;
     let body = body(args, bytes, content_type)?;
-    let query = vec![("ack", args.ack.word().to_owned())];
+    let query = vec![("ack", word(args.ack.into()).to_owned())];
     let published: Published = client.post("/api/v1/records", &query, body).await?;
     let mut out = Out::new();
     for id in &published.ids {
-        if args.reach.json {
-            out.json(&json!({"id": id, "ack": published.ack}))?;
-        } else {
-            out.line(id)?;
-        }
+        show(&mut out, args.reach.json, id, published.ack)?;
     }
-    out.flush()
+    out.flush()?;
+    Ok(reached(published.ack, args.ack.into()))
+}
+
+fn show(out: &mut Out, as_json: bool, id: &str, ack: Ack) -> anyhow::Result<()> {
+    if as_json { out.json(&json!({"id": id, "ack": ack})) } else { out.line(id) }
+}
+
+/// Whether the promise that was asked for was reached. The record is stored in any case.
+fn reached(got: Ack, wanted: Ack) -> ExitCode {
+    if got == wanted {
+        return ExitCode::SUCCESS;
+    }
+    note(&format!("stored, but only {} so far, not {}; do not publish it again", word(got), word(wanted)));
+    ExitCode::FAILURE
 }
 
 fn body(args: &PublishArgs, bytes: &[u8], content_type: Option<&str>) -> anyhow::Result<Vec<u8>> {
@@ -151,14 +170,12 @@ fn body(args: &PublishArgs, bytes: &[u8], content_type: Option<&str>) -> anyhow:
 /// Publishes every line of stdin; many are in flight at once, their answers come in their order.
 async fn lines(args: &PublishArgs) -> anyhow::Result<ExitCode> {
     let client = args.reach.client()?;
-    let query = vec![("topic", args.topic.clone()), ("ack", args.ack.word().to_owned())];
-    let socket = client.socket("/publish", &query).await?;
-    let mut sending =
-        Sending { socket, out: Out::new(), json: args.reach.json, sent: Vec::new(), answered: 0, refused: 0 };
+    let query = vec![("topic", args.topic.clone()), ("ack", word(args.ack.into()).to_owned())];
+    let mut sending = Sending::new(client.socket("/publish", &query).await?, args);
     let mut lines = read_lines();
     let mut open = true;
-    while open || sending.waiting() > 0 {
-        let room = open && sending.waiting() < IN_FLIGHT;
+    while open || !sending.waiting.is_empty() {
+        let room = open && sending.waiting.len() < IN_FLIGHT;
         tokio::select! {
             line = lines.recv(), if room => match line {
                 Some(line) => sending.send(line?, &mut lines).await?,
@@ -169,11 +186,7 @@ async fn lines(args: &PublishArgs) -> anyhow::Result<ExitCode> {
     }
     sending.out.flush()?;
     let _ = sending.socket.close(None).await;
-    if sending.refused > 0 {
-        note(&format!("{} of {} records were refused", sending.refused, sending.answered));
-        return Ok(ExitCode::FAILURE);
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(sending.verdict())
 }
 
 /// A line of stdin with its number.
@@ -198,15 +211,27 @@ struct Sending {
     socket: Socket,
     out: Out,
     json: bool,
-    /// The lines whose answers are due, by the number of their frame.
-    sent: Vec<u64>,
+    wanted: Ack,
+    /// The lines whose answers are due, in the order of their frames.
+    waiting: VecDeque<u64>,
     answered: u64,
     refused: u64,
+    /// Records that are stored, with less than the wanted promise.
+    short: u64,
 }
 
 impl Sending {
-    fn waiting(&self) -> usize {
-        self.sent.len() - usize::try_from(self.answered).unwrap_or(usize::MAX)
+    fn new(socket: Socket, args: &PublishArgs) -> Self {
+        Self {
+            socket,
+            out: Out::new(),
+            json: args.reach.json,
+            wanted: args.ack.into(),
+            waiting: VecDeque::with_capacity(IN_FLIGHT),
+            answered: 0,
+            refused: 0,
+            short: 0,
+        }
     }
 
     /// Sends a line, and those that are there already, in one write.
@@ -217,13 +242,13 @@ impl Sending {
     ) -> anyhow::Result<()> {
         let mut next = Some(line);
         while let Some((number, text)) = next.take() {
-            self.socket.feed(Message::text(text)).await?;
-            self.sent.push(number);
-            if self.waiting() < IN_FLIGHT {
+            self.socket.feed(Message::text(text)).await.with_context(|| self.so_far())?;
+            self.waiting.push_back(number);
+            if self.waiting.len() < IN_FLIGHT {
                 next = lines.try_recv().ok().transpose()?;
             }
         }
-        self.socket.flush().await.context("the connection broke")
+        self.socket.flush().await.with_context(|| self.so_far())
     }
 
     fn answer(&mut self, message: Option<Message>) -> anyhow::Result<()> {
@@ -234,29 +259,45 @@ impl Sending {
             None => bail!("the node closed the connection; {}", self.so_far()),
         };
         match serde_json::from_str(&text)? {
-            Frame::Published { id, .. } => {
-                self.answered += 1;
-                if self.json { self.out.line(&*text)? } else { self.out.line(id)? }
+            Frame::Published { id, ack, .. } => {
+                self.answered();
+                self.short += u64::from(ack != self.wanted);
+                show(&mut self.out, self.json, &id, ack)?;
             }
             Frame::Error { n: Some(_), code, detail, .. } => {
-                let line = self.sent.get(usize::try_from(self.answered)?).copied().unwrap_or(0);
-                self.answered += 1;
+                let line = self.answered();
                 self.refused += 1;
                 note(&format!("line {line}: {detail} ({code})"));
             }
             Frame::Error { code, detail, .. } => bail!("{detail} ({code}); {}", self.so_far()),
             Frame::CaughtUp { .. } | Frame::Cursor { .. } | Frame::Gap(_) | Frame::Subscribed { .. } => {}
         }
-        if self.waiting() == 0 { self.out.flush() } else { Ok(()) }
+        if self.waiting.is_empty() { self.out.flush() } else { Ok(()) }
+    }
+
+    /// The line that an answer is about.
+    fn answered(&mut self) -> u64 {
+        self.answered += 1;
+        self.waiting.pop_front().unwrap_or(0)
+    }
+
+    /// The exit code, with the reason on stderr where it is no success.
+    fn verdict(&self) -> ExitCode {
+        if self.refused > 0 {
+            note(&format!("{} of {} records were refused", self.refused, self.answered));
+        }
+        if self.short > 0 {
+            note(&format!("{} records are stored, but not {} yet", self.short, word(self.wanted)));
+        }
+        if self.refused + self.short == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
     fn so_far(&self) -> String {
-        let answered = usize::try_from(self.answered).unwrap_or(usize::MAX);
-        match self.sent.get(answered) {
+        match self.waiting.front() {
             Some(line) => {
-                format!("everything before line {line} was answered, what came after may be stored or not")
+                format!("what stands before line {line} was answered; from there on it may be stored or not")
             }
-            None => "everything sent was answered".to_owned(),
+            None => "all that was sent was answered".to_owned(),
         }
     }
 }

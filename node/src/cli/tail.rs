@@ -74,6 +74,7 @@ pub(super) async fn tail(args: &TailArgs) -> anyhow::Result<()> {
         socket = reconnect(&client, args, &follower.place, &mut pause).await?;
         note("connected again");
     }
+    let _ = socket.close(None).await;
     follower.out.flush()
 }
 
@@ -118,8 +119,9 @@ impl Place {
         self.since.clear();
     }
 
-    fn saw(&mut self, id: &RecordId) {
-        self.since.insert(id.key.to_string(), id.seq);
+    /// The reader has got, or will never get, what stands in the log up to `seq`.
+    fn passed(&mut self, log: String, seq: u64) {
+        self.since.insert(log, seq);
     }
 
     /// A `start` that goes on from here; none before the first cursor.
@@ -182,8 +184,8 @@ impl Follower {
             let json = format!("{{{}", String::from_utf8_lossy(members));
             let record: Identified = serde_json::from_str(&json)?;
             show(&mut self.out, &json, self.json)?;
-            if let Ok(id) = record.id.parse() {
-                self.place.saw(&id);
+            if let Ok(RecordId { key, seq }) = record.id.parse() {
+                self.place.passed(key.to_string(), seq);
             }
             self.left -= 1;
             return Ok(());
@@ -192,10 +194,40 @@ impl Follower {
             Ok(Frame::CaughtUp { cursor } | Frame::Cursor { cursor } | Frame::Subscribed { cursor }) => {
                 self.place.at(cursor);
             }
-            Ok(Frame::Gap(gap)) => note_gap(&gap),
+            Ok(Frame::Gap(gap)) => {
+                note_gap(&gap);
+                self.place.passed(gap.log, gap.to);
+            }
             Ok(Frame::Error { code, detail, .. }) => bail!("{detail} ({code})"),
             Ok(Frame::Published { .. }) | Err(_) => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_on_where_it_stopped() {
+        let log = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN/0000000000000001";
+        let mut follower = Follower { out: Out::new(), json: true, left: 9, place: Place::default() };
+        assert_eq!(follower.place.start(), None);
+        follower.take(r#"{"type":"caught_up","cursor":"c1"}"#).unwrap();
+        assert_eq!(follower.place.start().as_deref(), Some("after:c1"));
+        for seq in [4, 5] {
+            let record = format!(r#"{{"type":"record","id":"{log}/{seq}","topic":"a","payload":1}}"#);
+            follower.take(&record).unwrap();
+        }
+        let expected = format!(r#"after:{{"{log}":5,"cursor":"c1"}}"#);
+        assert_eq!((follower.place.start(), follower.left), (Some(expected), 7));
+        follower.take(r#"{"type":"gap","log":"o/l","from":1,"to":2,"reason":"expired"}"#).unwrap();
+        assert!(follower.place.start().unwrap().contains(r#""o/l":2"#));
+        follower.take(r#"{"type":"cursor","cursor":"c2"}"#).unwrap();
+        follower.take(r#"{"type":"of a later version"}"#).unwrap();
+        assert_eq!(follower.place.start().as_deref(), Some("after:c2"));
+        let error = follower.take(r#"{"type":"error","code":"bad_filter","detail":"d"}"#).unwrap_err();
+        assert_eq!(error.to_string(), "d (bad_filter)");
     }
 }
