@@ -125,8 +125,12 @@ impl Publisher {
         let (sink, stream) = socket.into_stream().split();
         let waiting = Waiting::default();
         let reading = self.read(door, stream, &waiting);
-        let writing = self.write(sink, &waiting);
-        let ((), read) = tokio::join!(writing, reading);
+        tokio::pin!(reading);
+        // The reader alone notices a cut while the window is full; the writer alone knows when to stop.
+        let read = tokio::select! {
+            read = &mut reading => read,
+            () = self.write(sink, &waiting) => reading.await,
+        };
         if let Err(fault) = read {
             self.ledger.fault(format!("{}: {fault:#}", self.name));
         }
@@ -241,3 +245,6 @@ impl Publisher {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
