@@ -1,1 +1,163 @@
-//! api
+//! The HTTP side: resources of the API, the dashboard's files, and the doors to the feed.
+//!
+//! One file per resource. What a request may take stands in `limits`, who may do what in `auth`, and every refusal is
+//! a [`problem::Problem`]. The OpenAPI document is made of the same declarations as the routes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anode_shared::ids::Origin;
+use anode_shared::status::Retention;
+use anode_shared::time::Micros;
+use axum::http::HeaderMap;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::{Http, Metrics};
+
+pub mod problem;
+mod query;
+mod limits;
+mod stall;
+mod server;
+pub mod auth;
+mod tickets;
+mod headers;
+mod openapi;
+mod router;
+mod health;
+mod later;
+
+use auth::{Access, Caller};
+use limits::Bodies;
+use problem::Problem;
+use server::Server;
+use tickets::Tickets;
+
+/// What the API says of the node itself.
+#[derive(Debug, Clone)]
+pub struct NodeInfo {
+    /// Its peer id.
+    pub id: Origin,
+    /// Its name in the dashboard.
+    pub name: String,
+    /// Its network.
+    pub network: String,
+    /// Full multiaddrs to bootstrap from.
+    pub addresses: Vec<String>,
+    /// How long it keeps records.
+    pub retention: Retention,
+}
+
+/// Whether the node takes records yet, or still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It is not ready yet.
+    Starting,
+    /// It takes records.
+    Ready,
+    /// It stops: what is under way is finished, nothing new is taken.
+    Draining,
+}
+
+/// What the API works with.
+#[derive(Debug)]
+pub struct Deps {
+    /// The node itself.
+    pub node: NodeInfo,
+    /// Who may do what.
+    pub access: Access,
+    /// Whether the node takes records yet, or still.
+    pub phase: watch::Receiver<Phase>,
+    /// Ends the accept loop, and every connection after the request that it is at.
+    pub cancel: CancellationToken,
+    /// Every task of the API runs in it.
+    pub tracker: TaskTracker,
+}
+
+/// Serves the API on a listener until cancelled. Connections and their requests go on in the tracker.
+///
+/// # Errors
+/// When the metrics or the OpenAPI document cannot be made.
+pub async fn serve(listener: TcpListener, deps: Deps) -> anyhow::Result<()> {
+    let server = Server {
+        cancel: deps.cancel.clone(),
+        tracker: deps.tracker.clone(),
+        http: Arc::new(Http::default()),
+        header_timeout: limits::HEADER,
+    };
+    let app = App::new(deps, &server.http, Bodies::default());
+    server.run(listener, router::router(app)).await;
+    Ok(())
+}
+
+/// What every handler sees.
+#[derive(Debug, Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    node: NodeInfo,
+    access: Access,
+    phase: watch::Receiver<Phase>,
+    started: Instant,
+    tickets: Tickets,
+    bodies: Bodies,
+    http: Arc<Http>,
+    metrics: Metrics,
+}
+
+impl std::ops::Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    fn new(deps: Deps, http: &Arc<Http>, bodies: Bodies) -> Self {
+        Self(Arc::new(Shared {
+            node: deps.node,
+            access: deps.access,
+            phase: deps.phase,
+            started: Instant::now(),
+            tickets: Tickets::default(),
+            bodies,
+            http: Arc::clone(http),
+            metrics: Metrics::new(http),
+        }))
+    }
+
+    /// Who a plain request comes from.
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        self.access.caller(headers, None, &self.tickets)
+    }
+
+    /// Whether the node takes records yet, or still.
+    fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// How long the node has been up.
+    fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// What the clock says.
+    fn now(&self) -> Micros {
+        now()
+    }
+}
+
+/// What the clock says, in microseconds since the Unix epoch.
+pub(crate) fn now() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

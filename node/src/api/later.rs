@@ -1,0 +1,63 @@
+//! Routes of the contract that come with later versions: each says so.
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::problem::Problem;
+use super::{App, openapi};
+
+/// Makes handlers that answer 501, one for each method and path.
+macro_rules! later {
+    ($($name:ident: $method:ident $path:literal $what:literal;)*) => {
+        $(
+            #[doc = concat!($what, " comes with a later version; until then the answer is 501.")]
+            #[utoipa::path($method, path = $path, tag = "later", responses(openapi::Later))]
+            async fn $name() -> Problem {
+                Problem::later($what)
+            }
+        )*
+    };
+}
+
+later! {
+    rpc_get: get "/rpc" "JSON-RPC";
+    rpc_post: post "/rpc" "JSON-RPC";
+    sdk: get "/sdk/{file}" "The JavaScript client";
+    challenges: post "/api/v1/challenges" "Wallet login";
+    sessions: post "/api/v1/sessions" "Wallet login";
+    tokens_get: get "/api/v1/tokens" "Named tokens";
+    tokens_post: post "/api/v1/tokens" "Named tokens";
+    tokens_delete: delete "/api/v1/tokens/{name}" "Named tokens";
+    wallets_get: get "/api/v1/wallets" "Permissions of wallets";
+    wallets_post: post "/api/v1/wallets" "Permissions of wallets";
+    wallets_delete: delete "/api/v1/wallets/{address}" "Permissions of wallets";
+    sources_get: get "/api/v1/sources" "Reading sources";
+    sources_post: post "/api/v1/sources" "Reading sources";
+    source_get: get "/api/v1/sources/{name}" "Reading sources";
+    source_put: put "/api/v1/sources/{name}" "Reading sources";
+    source_delete: delete "/api/v1/sources/{name}" "Reading sources";
+    source_pause: post "/api/v1/sources/{name}/pause" "Reading sources";
+    source_resume: post "/api/v1/sources/{name}/resume" "Reading sources";
+    source_test: post "/api/v1/sources/test" "Reading sources";
+    peers: get "/api/v1/peers" "The mesh";
+    mesh: get "/api/v1/mesh" "The mesh";
+}
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(rpc_get, rpc_post))
+        .routes(routes!(sdk))
+        .routes(routes!(challenges))
+        .routes(routes!(sessions))
+        .routes(routes!(tokens_get, tokens_post))
+        .routes(routes!(tokens_delete))
+        .routes(routes!(wallets_get, wallets_post))
+        .routes(routes!(wallets_delete))
+        .routes(routes!(sources_get, sources_post))
+        .routes(routes!(source_test))
+        .routes(routes!(source_get, source_put, source_delete))
+        .routes(routes!(source_pause))
+        .routes(routes!(source_resume))
+        .routes(routes!(peers))
+        .routes(routes!(mesh))
+}

@@ -1,0 +1,252 @@
+//! What every refused request is answered with: problem details (RFC 9457) with a word for programs.
+
+use axum::Json;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// How long a client should wait where the node cannot say better, in seconds: a full queue is written within one.
+const RETRY_AFTER: u32 = 1;
+/// How long a client should wait for a node that starts or stops, in seconds.
+const RETRY_AFTER_START: u32 = 2;
+/// How long a client should wait for disk space or a repaired disk, in seconds: somebody has to act.
+const RETRY_AFTER_DISK: u32 = 30;
+/// The media type of problem details.
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The words that a refusal can carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each is explained by the sentence beside it")]
+pub enum Code {
+    BadRequest,
+    BadTopic,
+    BadFilter,
+    BadStart,
+    BadCursor,
+    BadRecord,
+    TooBig,
+    Unauthorized,
+    Forbidden,
+    Overloaded,
+    Draining,
+    Starting,
+    StorageFull,
+    StorageFailed,
+    NoPeers,
+    NoArchive,
+    NotFound,
+    Gone,
+    Conflict,
+    MethodNotAllowed,
+    NotAcceptable,
+    UnsupportedMediaType,
+    UpgradeRequired,
+    Timeout,
+    Internal,
+    NotImplemented,
+}
+
+impl Code {
+    /// The HTTP status that goes with the word.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest
+            | Self::BadTopic
+            | Self::BadFilter
+            | Self::BadStart
+            | Self::BadCursor
+            | Self::BadRecord => StatusCode::BAD_REQUEST,
+            Self::TooBig => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Self::Draining | Self::Starting | Self::StorageFailed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+            Self::NoPeers | Self::NoArchive | Self::Conflict => StatusCode::CONFLICT,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Gone => StatusCode::GONE,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+        }
+    }
+
+    /// Seconds after which another try may succeed, where waiting helps.
+    fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::Overloaded => Some(RETRY_AFTER),
+            Self::Draining | Self::Starting => Some(RETRY_AFTER_START),
+            Self::StorageFull | Self::StorageFailed => Some(RETRY_AFTER_DISK),
+            _ => None,
+        }
+    }
+}
+
+/// A refusal as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Body {
+    /// Always `about:blank`: `code` says more than a link could.
+    pub r#type: &'static str,
+    /// The status in words.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong, as a word for programs; the same over sockets.
+    pub code: Code,
+    /// What to change, in a sentence.
+    pub detail: String,
+    /// Which record of an array it is about, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+    /// The line of the body, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// The column in that line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// Each reason, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem(Box<Body>);
+
+impl Problem {
+    /// A refusal with a word and a sentence that says what to change.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let status = code.status();
+        Self(Box::new(Body {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            code,
+            detail: detail.into(),
+            index: None,
+            line: None,
+            column: None,
+            reasons: Vec::new(),
+        }))
+    }
+
+    /// The same with the place of a record in its array.
+    #[must_use]
+    pub fn at_index(mut self, index: usize) -> Self {
+        self.0.index = Some(index);
+        self
+    }
+
+    /// The same with a place in the body, both from 1.
+    #[must_use]
+    pub fn at_place(mut self, line: usize, column: usize) -> Self {
+        (self.0.line, self.0.column) = (Some(line), Some(column));
+        self
+    }
+
+    /// The same with several reasons.
+    #[must_use]
+    pub fn with_reasons(mut self, reasons: Vec<String>) -> Self {
+        self.0.reasons = reasons;
+        self
+    }
+
+    /// What it says, as it is sent.
+    pub fn body(&self) -> &Body {
+        &self.0
+    }
+
+    /// An answer to a query that cannot be read.
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(Code::BadRequest, detail)
+    }
+
+    /// An answer where something of the node's own failed; the cause goes to the log only.
+    pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "Request failed inside the node");
+        Self::new(Code::Internal, "something failed inside the node; its log says what")
+    }
+
+    /// An answer of a route that is part of the contract and not of this version.
+    pub(crate) fn later(what: &str) -> Self {
+        Self::new(Code::NotImplemented, format!("{what} comes with a later version of aNode"))
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let code = self.0.code;
+        let mut response = (code.status(), Json(&*self.0)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = code.retry_after() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if code == Code::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"anode\""));
+        }
+        if code == Code::UpgradeRequired {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        }
+        response
+    }
+}
+
+/// Answers a path that is no route.
+pub(super) async fn not_found(request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Problem::new(
+        Code::NotFound,
+        format!("{path} is no route of this node; /api/openapi.json lists them, /api/docs shows them"),
+    )
+}
+
+/// Answers a method that a route does not have.
+pub(super) async fn method_not_allowed(request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Problem::new(
+        Code::MethodNotAllowed,
+        format!("{path} does not take {}; the Allow header names what it takes", request.method()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_when_to_come_back_and_how_to_sign_in() {
+        for (code, status, header, value) in [
+            (Code::Overloaded, 429, "retry-after", Some("1")),
+            (Code::Draining, 503, "retry-after", Some("2")),
+            (Code::StorageFull, 507, "retry-after", Some("30")),
+            (Code::Unauthorized, 401, "www-authenticate", Some("Bearer realm=\"anode\"")),
+            (Code::UpgradeRequired, 426, "upgrade", Some("websocket")),
+            (Code::BadTopic, 400, "retry-after", None),
+        ] {
+            let response = Problem::new(code, "d").into_response();
+            let found = response.headers().get(header).map(|value| value.to_str().unwrap());
+            assert_eq!((response.status().as_u16(), found), (status, value), "{code:?}");
+            assert_eq!(response.headers()["content-type"], MEDIA_TYPE);
+        }
+    }
+
+    #[test]
+    fn it_leaves_out_what_there_is_not_to_say() {
+        let json = serde_json::to_string(Problem::new(Code::Gone, "expired").body()).unwrap();
+        assert_eq!(
+            json,
+            r#"{"type":"about:blank","title":"Gone","status":410,"code":"gone","detail":"expired"}"#
+        );
+    }
+}
