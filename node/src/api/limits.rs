@@ -135,6 +135,9 @@ impl Bodies {
         let Some(first) = reading.next().await? else {
             return Ok(Collected { bytes: Bytes::new(), _room: None });
         };
+        if first.len() > most {
+            return Err(Stop::Refuse(too_big(most)));
+        }
         let mut room = self.room(first.len())?;
         if declared == Some(first.len() as u64) {
             return Ok(Collected { bytes: first, _room: Some(room) });
