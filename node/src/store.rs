@@ -1,1 +1,420 @@
-//! store
+//! The store: everything that a node holds, in the order in which it became visible here, and its readers.
+//!
+//! One thread appends ([`writer`]), one makes stable ([`sync`]), any number read. The way of a record: [`Store::publish`] →
+//! [`own`] (batch, Merkle root, signature) → [`entry`] in a [`segment`] → [`order`] and [`index`] → [`tail`] → [`Reader`].
+
+mod disk;
+mod entry;
+mod options;
+mod own;
+mod dedupe;
+mod acceptance;
+mod order;
+mod index;
+mod segment;
+mod replay;
+mod recovery;
+mod sync;
+mod shared;
+mod writer;
+mod retention;
+mod tail;
+mod topics;
+mod loaded;
+mod place;
+mod read;
+mod reader;
+mod history;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::task::{Context, Poll};
+
+use anode_shared::batch::Proof;
+use anode_shared::cursor::Cursor;
+use anode_shared::frames::GapReason;
+use anode_shared::ids::{Origin, RecordId};
+use anode_shared::status::TopicStatus;
+use anode_shared::time::Micros;
+use anode_shared::topic::Topics;
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use tokio::sync::{oneshot, watch};
+
+pub use acceptance::Verdict;
+pub use disk::memory::Memory;
+pub use disk::{Disk, DiskFile, Folder};
+pub use history::{Direction, History, HistoryError, Page};
+pub use loaded::{Loaded, Slice};
+pub use options::{Holders, Nobody, StoreOptions, system_time};
+pub use own::{NewRecord, Source};
+pub use reader::{Item, Lag, Reader, Step, Then};
+pub use replay::{ForkEntry, SignedHeader};
+pub use shared::{Counters, Refused};
+
+use place::Place;
+use shared::Shared;
+use writer::{Command, Reply};
+
+/// How many publishes wait for the writer at most; their bytes are bounded beside it.
+const QUEUE: usize = 8_192;
+
+/// Where a reader begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// With what comes next.
+    Live,
+    /// With the oldest record that is retained.
+    Earliest,
+    /// With the newest so many records that match, all logs together.
+    Last(usize),
+    /// With the newest record of each topic.
+    Latest,
+    /// With the first record at or after a time.
+    Time(Micros),
+    /// Behind a cursor.
+    After(Cursor),
+}
+
+/// A record found by its id.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The batch that holds it.
+    pub batch: Arc<Loaded>,
+    /// Its place there.
+    pub index: usize,
+    /// What proves it.
+    pub proof: Proof,
+}
+
+/// Why there is no record of that id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Nobody here heard of it.
+    Unknown,
+    /// It was here, or should be.
+    Gone(GapReason),
+}
+
+/// Figures of the store.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[expect(missing_docs, reason = "each is named for what it counts")]
+pub struct StoreStatus {
+    pub failed: Option<String>,
+    pub full: bool,
+    pub draining: bool,
+    pub bytes: u64,
+    pub segments: u64,
+    pub logs: u64,
+    pub topics: u64,
+    pub next_arrival: u64,
+    pub unsynced_bytes: u64,
+    pub in_flight_bytes: u64,
+    pub fdatasyncs: u64,
+    pub damaged: u64,
+    pub early: u64,
+}
+
+/// The store. Clones are handles of the same one.
+#[derive(Debug, Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+    commands: SyncSender<Command>,
+    origin: Origin,
+}
+
+/// Records on their way to stable storage.
+#[derive(Debug)]
+pub struct Publishing(oneshot::Receiver<Result<Vec<RecordId>, Refused>>);
+
+impl Future for Publishing {
+    type Output = Result<Vec<RecordId>, Refused>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(Refused::Draining)))
+    }
+}
+
+/// A batch on its way into the store.
+#[derive(Debug)]
+pub struct Accepting(Result<oneshot::Receiver<Verdict>, Verdict>);
+
+impl Future for Accepting {
+    type Output = Verdict;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Ok(answer) => Pin::new(answer)
+                .poll(context)
+                .map(|verdict| verdict.unwrap_or(Verdict::Unable(Refused::Draining))),
+            Err(verdict) => Poll::Ready(verdict.clone()),
+        }
+    }
+}
+
+impl Store {
+    /// Opens the store that lies on the disk, or makes it. Blocks.
+    ///
+    /// # Errors
+    /// When the disk cannot be read or written, or holds a newer format.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        options: StoreOptions,
+        key: SigningKey,
+        holders: Arc<dyn Holders>,
+    ) -> anyhow::Result<Self> {
+        let origin = Origin(key.verifying_key().to_bytes());
+        let (shared, writer) = recovery::open(disk, options, key, holders)?;
+        let (commands, queue) = sync_channel(QUEUE);
+        let syncing = shared.clone();
+        std::thread::Builder::new().name("store-sync".into()).spawn(move || syncing.commit.run())?;
+        std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&queue))?;
+        let indexing = shared.clone();
+        std::thread::Builder::new()
+            .name("store-index".into())
+            .spawn(move || recovery::look_through(&indexing))?;
+        Ok(Self { shared, commands, origin })
+    }
+
+    /// Who signs the own log.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Takes records into the own log, all or none. What it gives resolves once they are on stable storage. Never blocks.
+    ///
+    /// # Errors
+    /// When they cannot be taken now.
+    pub fn publish(&self, records: Vec<NewRecord>) -> Result<Publishing, Refused> {
+        let refused = self.refuse(&records);
+        refused.inspect_err(|refused| {
+            let counters = &self.shared.counters;
+            let counter = match refused {
+                Refused::Overloaded | Refused::Draining => &counters.refused_overloaded,
+                Refused::Full => &counters.refused_full,
+                Refused::Failed => &counters.refused_failed,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        })?;
+        let bytes = records.iter().map(NewRecord::size).sum();
+        let hold = self
+            .shared
+            .in_flight
+            .take(bytes, self.shared.options.in_flight_bytes)
+            .ok_or(Refused::Overloaded)?;
+        let (to, answer) = oneshot::channel();
+        match self.commands.try_send(Command::Publish(records, Reply { to, hold })) {
+            Ok(()) => Ok(Publishing(answer)),
+            Err(TrySendError::Full(_)) => Err(Refused::Overloaded),
+            Err(TrySendError::Disconnected(_)) => Err(Refused::Draining),
+        }
+    }
+
+    fn refuse(&self, records: &[NewRecord]) -> Result<(), Refused> {
+        if self.shared.draining.load(Ordering::SeqCst) {
+            return Err(Refused::Draining);
+        }
+        if self.shared.commit.failure().is_some() {
+            return Err(Refused::Failed);
+        }
+        if self.shared.full.load(Ordering::SeqCst) && !records.is_empty() {
+            return Err(Refused::Full);
+        }
+        Ok(())
+    }
+
+    /// Waits until a publish that was refused as [`Refused::Overloaded`] is worth another try.
+    pub async fn room(&self) {
+        let half = self.shared.options.in_flight_bytes / 2;
+        loop {
+            let freed = self.shared.in_flight.room.notified();
+            if self.shared.in_flight.bytes.load(Ordering::Acquire) <= half {
+                return;
+            }
+            // Whoever is freed between the look and the wait is noticed by the clock at the latest.
+            let _ = tokio::time::timeout(std::time::Duration::from_millis(20), freed).await;
+        }
+    }
+
+    /// Takes a batch of another origin, or of an own log of an earlier start. Checks it on this thread.
+    pub fn accept(&self, bytes: Bytes) -> Accepting {
+        let batch = match Loaded::new(bytes) {
+            Ok(batch) if batch.header().network != self.shared.options.network => {
+                return Accepting(Err(Verdict::OtherNetwork));
+            }
+            Ok(batch) => batch,
+            Err(error) => return Accepting(Err(Verdict::Invalid(error))),
+        };
+        if let Err(error) = batch.layout().verify(batch.bytes()) {
+            return Accepting(Err(Verdict::Invalid(error)));
+        }
+        let (to, answer) = oneshot::channel();
+        match self.commands.try_send(Command::Accept(Arc::new(batch), to)) {
+            Ok(()) => Accepting(Ok(answer)),
+            Err(TrySendError::Full(_)) => Accepting(Err(Verdict::Unable(Refused::Overloaded))),
+            Err(TrySendError::Disconnected(_)) => Accepting(Err(Verdict::Unable(Refused::Draining))),
+        }
+    }
+
+    /// The number of the next arrival, as it changes.
+    pub fn newest(&self) -> watch::Receiver<u64> {
+        self.shared.newest.subscribe()
+    }
+
+    /// A reader that begins at `start`. `keep` is its filter, for `last:N` and `latest`. Blocks.
+    ///
+    /// # Errors
+    /// When storage cannot be read.
+    pub fn reader(
+        &self,
+        start: &Start,
+        topics: Topics,
+        keep: &dyn Fn(&Loaded, usize) -> bool,
+    ) -> anyhow::Result<Reader> {
+        let mut first = Vec::new();
+        let cursor = self.shared.begin(start, &topics, keep, &mut first)?;
+        let (place, segment) = self.shared.attach(cursor);
+        Ok(Reader::new(self.shared.clone(), topics, place, segment, first))
+    }
+
+    /// Stored records by time. Blocks.
+    ///
+    /// # Errors
+    /// When the page's token is none, or storage cannot be read.
+    pub fn history(&self, ask: &History<'_>) -> Result<Page, HistoryError> {
+        self.shared.history(ask)
+    }
+
+    /// A record with its proof. Blocks.
+    ///
+    /// # Errors
+    /// With the reason why there is none.
+    pub fn record(&self, id: &RecordId) -> Result<Found, Missing> {
+        {
+            let order = self.shared.order();
+            let log = order.logs.get(&id.key).ok_or(Missing::Unknown)?;
+            if log.forked.is_some_and(|end| id.seq >= end) {
+                return Err(Missing::Gone(GapReason::Forked));
+            }
+            if id.seq > log.head {
+                return Err(Missing::Unknown);
+            }
+            if id.seq < log.floor {
+                return Err(Missing::Gone(GapReason::Expired));
+            }
+        }
+        let missing = || Missing::Gone(self.shared.missing(id.key, id.seq, id.seq).reason);
+        let batch = self.shared.holding(id.key, id.seq).ok_or_else(missing)?;
+        let index = usize::try_from(id.seq - batch.header().first).map_err(|_| Missing::Unknown)?;
+        let proof = batch.proof(index).ok_or(Missing::Unknown)?;
+        Ok(Found { batch, index, proof })
+    }
+
+    /// Each topic with its figures.
+    pub fn topics(&self) -> Vec<TopicStatus> {
+        self.shared.topic_table().list((self.shared.options.clock)())
+    }
+
+    /// Proofs of all forks that were found.
+    pub fn forks(&self) -> Vec<ForkEntry> {
+        self.shared.forks().clone()
+    }
+
+    /// What the store did since its start.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// The store's figures.
+    pub fn status(&self) -> StoreStatus {
+        let (bytes, segments) = {
+            let segments = self.shared.segments();
+            (segments.values().map(|segment| segment.bytes()).sum(), segments.len() as u64)
+        };
+        let (logs, next_arrival) = {
+            let order = self.shared.order();
+            (order.logs.len() as u64, order.next)
+        };
+        StoreStatus {
+            failed: self.shared.commit.failure(),
+            full: self.shared.full.load(Ordering::SeqCst),
+            draining: self.shared.draining.load(Ordering::SeqCst),
+            bytes,
+            segments,
+            logs,
+            topics: self.shared.topic_table().len() as u64,
+            next_arrival,
+            unsynced_bytes: self.shared.commit.unsynced(),
+            in_flight_bytes: self.shared.in_flight.bytes.load(Ordering::Relaxed) as u64,
+            fdatasyncs: self.shared.commit.count(),
+            damaged: self.shared.counters.damaged.load(Ordering::Relaxed),
+            early: self.shared.early().len() as u64,
+        }
+    }
+
+    /// Refuses new records, writes and syncs what is in flight, and ends the store's threads. Reading goes on. Blocks.
+    pub fn drain(&self) {
+        if self.shared.draining.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let (to, done) = sync_channel(1);
+        if self.commands.send(Command::Drain(to)).is_ok() {
+            // The writer answers or has ended; either way nothing is in flight any more.
+            let _ = done.recv();
+        }
+    }
+}
+
+impl Shared {
+    /// A reader's place at this moment, and the segment that it stands in.
+    fn attach(&self, cursor: Cursor) -> (Place, Arc<segment::Segment>) {
+        // The tail and the segments move on together under the order's eyes: an arrival that comes between is passed later.
+        let order = self.order();
+        let heads = order.heads();
+        let kept = |key| order.logs.get(&key).is_some_and(|log| log.floor <= log.head);
+        let place = Place::attach(cursor, order.next, &heads, &kept);
+        let position = place.position;
+        drop(order);
+        let segments = self.all_segments();
+        let here = segments
+            .iter()
+            .rev()
+            .find(|segment| segment.first_arrival().is_ok_and(|first| first <= position));
+        // There is always a segment: the one that is written to.
+        let segment = here.unwrap_or(&segments[segments.len() - 1]).clone();
+        (place, segment)
+    }
+
+    /// Turns where a reader begins into a cursor, and what it is given first.
+    fn begin(
+        &self,
+        start: &Start,
+        topics: &Topics,
+        keep: &dyn Fn(&Loaded, usize) -> bool,
+        first: &mut Vec<Item>,
+    ) -> anyhow::Result<Cursor> {
+        let now = (self.options.clock)();
+        Ok(match start {
+            Start::Live => self.live_cursor(now),
+            Start::Earliest => Cursor::new(0),
+            Start::After(cursor) => cursor.clone(),
+            Start::Time(time) => self.cursor_at(*time)?,
+            Start::Last(count) => {
+                let cursor = self.live_cursor(now);
+                *first = self.newest_records(*count, topics, keep)?;
+                cursor
+            }
+            Start::Latest => {
+                let cursor = self.live_cursor(now);
+                *first = self.newest_of_each(topics, keep)?;
+                cursor
+            }
+        })
+    }
+}

@@ -1,0 +1,228 @@
+//! Entries: what segments are made of, each behind its length and checksum.
+//!
+//! An entry is a 40-byte head and a body. The head, all little-endian: magic `aNe1`, CRC-32 over all that follows it,
+//! body length `u32`, kind `u8` and three zeros, arrival number `u64`, the segment's offset up to which all was synced
+//! when this was written `u64`, and the time of writing in microseconds `u64`.
+
+use anode_shared::time::Micros;
+
+/// What every entry begins with, so that a scan finds the next one behind damage.
+const MAGIC: [u8; 4] = *b"aNe1";
+/// Bytes before an entry's body.
+pub(crate) const HEAD: usize = 40;
+/// The longest body: a checkpoint of many logs is the longest thing that is ever written.
+const MAX_BODY: usize = 256 << 20;
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// All that the segments before it lead to; the first entry of every segment.
+    Checkpoint = 1,
+    /// A batch that became visible at once.
+    Batch = 2,
+    /// A batch whose predecessor was missing.
+    Waiting = 3,
+    /// A batch that filled part of a jump; its number is the newest arrival of that moment.
+    Late = 4,
+    /// The order went on without a range.
+    Jump = 5,
+    /// Two signed headers that prove a fork.
+    Fork = 6,
+    /// Floors that rose because a segment was dropped.
+    Floors = 7,
+}
+
+impl Kind {
+    fn of(byte: u8) -> Option<Self> {
+        let kinds =
+            [Self::Checkpoint, Self::Batch, Self::Waiting, Self::Late, Self::Jump, Self::Fork, Self::Floors];
+        kinds.into_iter().find(|kind| *kind as u8 == byte)
+    }
+
+    /// Whether the body is a batch.
+    pub(crate) fn is_batch(self) -> bool {
+        matches!(self, Self::Batch | Self::Waiting | Self::Late)
+    }
+}
+
+/// An entry's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) kind: Kind,
+    /// The number that it got, or [`Kind::Late`]'s newest; else 0.
+    pub(crate) arrival: u64,
+    /// Up to where its segment was synced when it was written.
+    pub(crate) synced: u64,
+    /// When it was written.
+    pub(crate) when: Micros,
+}
+
+/// Encodes an entry.
+pub(crate) fn encode(head: Head, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEAD + body.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
+    bytes.extend_from_slice(&[head.kind as u8, 0, 0, 0]);
+    bytes.extend_from_slice(&head.arrival.to_le_bytes());
+    bytes.extend_from_slice(&head.synced.to_le_bytes());
+    bytes.extend_from_slice(&head.when.to_le_bytes());
+    bytes.extend_from_slice(body);
+    let crc = crc32fast::hash(&bytes[8..]);
+    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn u64_at(bytes: &[u8], place: usize) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&bytes[place..place + 8]);
+    u64::from_le_bytes(number)
+}
+
+fn u32_at(bytes: &[u8], place: usize) -> u32 {
+    u32::from_le_bytes([bytes[place], bytes[place + 1], bytes[place + 2], bytes[place + 3]])
+}
+
+/// Reads the entry at the start of `bytes`: its head and its body. `None` where no whole entry with a fitting checksum stands.
+pub(crate) fn decode(bytes: &[u8]) -> Option<(Head, &[u8])> {
+    if bytes.len() < HEAD || bytes[..4] != MAGIC {
+        return None;
+    }
+    let length = u32_at(bytes, 8) as usize;
+    if length > MAX_BODY || bytes.len() < HEAD + length {
+        return None;
+    }
+    if crc32fast::hash(&bytes[8..HEAD + length]) != u32_at(bytes, 4) {
+        return None;
+    }
+    let head = Head {
+        kind: Kind::of(bytes[12])?,
+        arrival: u64_at(bytes, 16),
+        synced: u64_at(bytes, 24),
+        when: u64_at(bytes, 32),
+    };
+    Some((head, &bytes[HEAD..HEAD + length]))
+}
+
+/// An entry found by a scan, and where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found<'a> {
+    pub(crate) offset: usize,
+    pub(crate) head: Head,
+    pub(crate) body: &'a [u8],
+}
+
+/// What a scan of a segment found.
+#[derive(Debug)]
+pub(crate) struct Scan<'a> {
+    /// The whole entries, in order.
+    pub(crate) entries: Vec<Found<'a>>,
+    /// Where damaged bytes lie that had once been synced, or that entries follow in a sealed segment.
+    pub(crate) damaged: Vec<std::ops::Range<usize>>,
+    /// Where the good part ends; what follows was never synced.
+    pub(crate) end: usize,
+}
+
+/// Finds all entries. Behind damage it goes on with the next whole entry. `sealed` says that all had been synced;
+/// else only entries that say so prove it, and what lies behind a tear was never promised to anyone.
+pub(crate) fn scan(bytes: &[u8], sealed: bool) -> Scan<'_> {
+    let mut scan = Scan { entries: Vec::new(), damaged: Vec::new(), end: bytes.len() };
+    let mut place = 0;
+    while place < bytes.len() {
+        if let Some((head, body)) = decode(&bytes[place..]) {
+            scan.entries.push(Found { offset: place, head, body });
+            place += HEAD + body.len();
+            continue;
+        }
+        let next = find_next(bytes, place + 1);
+        if sealed || next.is_some_and(|next| proved_from(bytes, next, place)) {
+            let end = next.unwrap_or(bytes.len());
+            scan.damaged.push(place..end);
+            place = end;
+        } else {
+            scan.end = place;
+            return scan;
+        }
+    }
+    scan
+}
+
+/// Whether an entry at or behind `from` says that `place` had been synced.
+fn proved_from(bytes: &[u8], from: usize, place: usize) -> bool {
+    later(bytes, from).any(|found| found.head.synced > place as u64)
+}
+
+/// The whole entries at and behind `from`, passing over damage.
+fn later(bytes: &[u8], from: usize) -> impl Iterator<Item = Found<'_>> {
+    let mut place = from;
+    std::iter::from_fn(move || {
+        let offset = find_next(bytes, place)?;
+        let (head, body) = decode(&bytes[offset..])?;
+        place = offset + HEAD + body.len();
+        Some(Found { offset, head, body })
+    })
+}
+
+fn find_next(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut place = from;
+    while place + HEAD <= bytes.len() {
+        let at = bytes[place..].windows(4).position(|window| window == MAGIC)? + place;
+        if decode(&bytes[at..]).is_some() {
+            return Some(at);
+        }
+        place = at + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(synced: &[u64]) -> (Vec<u8>, Vec<usize>) {
+        let (mut bytes, mut starts) = (Vec::new(), Vec::new());
+        for (place, synced) in synced.iter().enumerate() {
+            starts.push(bytes.len());
+            let head = Head { kind: Kind::Batch, arrival: place as u64, synced: *synced, when: 5 };
+            bytes.extend(encode(head, &vec![b'x'; 20 + place]));
+        }
+        (bytes, starts)
+    }
+
+    #[test]
+    fn it_cuts_off_a_torn_tail() {
+        let (bytes, starts) = segment(&[0, 0, 0, 0]);
+        for cut in starts[3]..bytes.len() {
+            let scan = scan(&bytes[..cut], false);
+            assert_eq!((scan.entries.len(), scan.end, scan.damaged.len()), (3, starts[3], 0), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn it_drops_unsynced_entries_behind_a_tear() {
+        let (mut bytes, starts) = segment(&[0, 0, 0, 0]);
+        bytes[starts[1] + 50] ^= 1;
+        let scan = scan(&bytes, false);
+        assert_eq!((scan.entries.len(), scan.end), (1, starts[1]));
+    }
+
+    #[test]
+    fn it_passes_over_damage_in_what_had_been_synced() {
+        let (mut bytes, starts) = segment(&[0, 0, 0, 400]);
+        for bit in starts[1] * 8..starts[2] * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let scan = scan(&bytes, false);
+            assert_eq!((scan.entries.len(), scan.end), (3, bytes.len()), "bit {bit}");
+            assert_eq!(scan.damaged, vec![starts[1]..starts[2]]);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn it_takes_all_of_a_sealed_segment_for_synced() {
+        let (mut bytes, starts) = segment(&[0, 0, 0]);
+        bytes[starts[2] + 45] ^= 1;
+        let scan = scan(&bytes, true);
+        assert_eq!((scan.entries.len(), scan.damaged.clone()), (2, vec![starts[2]..bytes.len()]));
+    }
+}

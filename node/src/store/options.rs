@@ -1,0 +1,74 @@
+//! What a store is told at its start.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anode_shared::ids::LogKey;
+use anode_shared::time::Micros;
+
+/// How a store works. The defaults run.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// The network that own batches name, and foreign ones must.
+    pub network: String,
+    /// Records older than this are dropped.
+    pub retain_age: Duration,
+    /// The oldest records are dropped above this.
+    pub retain_bytes: u64,
+    /// Publishes are refused while the disk has less room than this.
+    pub reserve_disk: u64,
+    /// A segment is sealed at this size.
+    pub segment_bytes: u64,
+    /// How long a batch waits for its predecessor.
+    pub jump_after: Duration,
+    /// How long a reader waits for a range that somebody might have.
+    pub gap_after: Duration,
+    /// The most bytes of records that are in flight between publishers and the disk.
+    pub in_flight_bytes: usize,
+    /// Gives the time.
+    pub clock: Arc<dyn Fn() -> Micros + Send + Sync>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            network: "local".to_owned(),
+            retain_age: Duration::from_secs(7 * 86_400),
+            retain_bytes: 10 << 30,
+            reserve_disk: 1 << 30,
+            segment_bytes: 64 << 20,
+            jump_after: Duration::from_secs(1),
+            gap_after: Duration::from_secs(30),
+            in_flight_bytes: 32 << 20,
+            clock: Arc::new(system_time),
+        }
+    }
+}
+
+impl std::fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreOptions").field("network", &self.network).finish_non_exhaustive()
+    }
+}
+
+/// Microseconds since the Unix epoch, as the operating system says.
+pub fn system_time() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Micros::try_from(since.as_micros()).unwrap_or(anode_shared::time::MAX)
+}
+
+/// Who else could have what this store has not. The mesh answers it; without one nobody does.
+pub trait Holders: std::fmt::Debug + Send + Sync {
+    /// Whether somebody who is there may have some of the range, so that waiting for repair is worth while.
+    fn may_have(&self, log: LogKey, from: u64, to: u64) -> bool;
+}
+
+/// Nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Nobody;
+
+impl Holders for Nobody {
+    fn may_have(&self, _: LogKey, _: u64, _: u64) -> bool {
+        false
+    }
+}

@@ -1,0 +1,212 @@
+//! The pure part of a reader: its position, what it is owed, and what that makes of each arrival.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anode_shared::cursor::{Cursor, Seen};
+use anode_shared::ids::{LogId, LogKey, Origin};
+
+use super::order::{Arrival, Heads, What};
+
+/// A log that a reader does not stand at the head of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owed {
+    /// The reader's own next seq. Beyond `upto + 1` where its cursor is ahead of this node.
+    next: u64,
+    /// The log's head at the reader's position.
+    upto: u64,
+    /// Waits for repair: (up to which seq, since when, next look).
+    waits: Option<(u64, Instant, Instant)>,
+}
+
+/// What to do with an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Take {
+    /// Nothing: it was seen, or is read by seq later.
+    Nothing,
+    /// Hand it on from this seq.
+    From(u64),
+}
+
+/// What a reader should read by seq.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// This log.
+    Read(LogKey),
+    /// Logs that wait for repair, and no other.
+    Wait,
+    /// No log.
+    Nothing,
+}
+
+/// A reader's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The number of the next arrival to pass.
+    pub(crate) position: u64,
+    owed: BTreeMap<LogKey, Owed>,
+    /// The cursor with which it came.
+    came: Cursor,
+}
+
+impl Place {
+    /// A reader that came with a cursor to a node that stands at `position` with these heads. `kept` says whether
+    /// anything of a log is retained.
+    pub(crate) fn attach(came: Cursor, position: u64, heads: &Heads, kept: &dyn Fn(LogKey) -> bool) -> Self {
+        let mut owed = BTreeMap::new();
+        let named: BTreeMap<LogKey, u64> = came.logs().collect();
+        for (key, head) in heads {
+            if !named.contains_key(key) && !kept(*key) {
+                continue;
+            }
+            if let Seen::UpTo(seq) = came.seen(*key)
+                && seq != *head
+            {
+                owed.insert(*key, Owed { next: seq + 1, upto: *head, waits: None });
+            }
+        }
+        for (key, seq) in named {
+            if !heads.contains_key(&key) {
+                owed.insert(key, Owed { next: seq.saturating_add(1), upto: 0, waits: None });
+            }
+        }
+        Self { position, owed, came }
+    }
+
+    /// Passes the arrival at its position.
+    pub(crate) fn pass(&mut self, arrival: &Arrival) -> Take {
+        self.position += 1;
+        let Arrival { key, first, last, what } = *arrival;
+        if self.came.seen(key) == Seen::Done || last < first {
+            return Take::Nothing;
+        }
+        if what == What::Late {
+            // Perhaps it is what this reader waits for.
+            if let Some(waits) = self.owed.get_mut(&key) {
+                waits.waits = None;
+            }
+            return Take::Nothing;
+        }
+        let next = match self.owed.get_mut(&key) {
+            Some(owed) if owed.next <= owed.upto || last < owed.next => {
+                owed.upto = owed.upto.max(last);
+                let met = owed.next == owed.upto + 1;
+                if met {
+                    self.owed.remove(&key);
+                }
+                return Take::Nothing;
+            }
+            Some(owed) => owed.next,
+            None => first,
+        };
+        self.owed.remove(&key);
+        match what {
+            What::Batch(_) => Take::From(next),
+            // A reader that never heard of the log's origin counts from the head first heard.
+            What::Jump if first == 1 && self.came.seen(key) == Seen::FromHead => Take::Nothing,
+            _ => {
+                self.owe(key, next, last);
+                Take::Nothing
+            }
+        }
+    }
+
+    /// Owes a range that the position has passed.
+    pub(crate) fn owe(&mut self, key: LogKey, next: u64, upto: u64) {
+        let owed = self.owed.entry(key).or_insert(Owed { next, upto, waits: None });
+        owed.next = owed.next.min(next);
+        owed.upto = owed.upto.max(upto);
+    }
+
+    /// What to read by seq: older logs first.
+    pub(crate) fn behind(&self, now: Instant) -> Behind {
+        let mut waits = false;
+        for (key, owed) in &self.owed {
+            if owed.next > owed.upto {
+                continue;
+            }
+            match owed.waits {
+                Some((_, _, look)) if look > now => waits = true,
+                _ => return Behind::Read(*key),
+            }
+        }
+        if waits { Behind::Wait } else { Behind::Nothing }
+    }
+
+    /// How many logs it is behind in.
+    pub(crate) fn owed_behind(&self) -> usize {
+        self.owed.values().filter(|owed| owed.next <= owed.upto).count()
+    }
+
+    /// The range that it is owed of a log.
+    pub(crate) fn owed(&self, key: LogKey) -> Option<(u64, u64)> {
+        self.owed.get(&key).filter(|owed| owed.next <= owed.upto).map(|owed| (owed.next, owed.upto))
+    }
+
+    /// A log was read by seq, up to before `next`.
+    pub(crate) fn read(&mut self, key: LogKey, next: u64) {
+        let Some(owed) = self.owed.get_mut(&key) else { return };
+        if next > owed.next {
+            owed.waits = None;
+        }
+        owed.next = owed.next.max(next);
+        if owed.next == owed.upto + 1 {
+            self.owed.remove(&key);
+        }
+    }
+
+    /// Waits for repair of a range up to `to`. Says no once nothing came for `patience`.
+    pub(crate) fn wait(&mut self, key: LogKey, to: u64, now: Instant, patience: Duration) -> bool {
+        let Some(owed) = self.owed.get_mut(&key) else { return false };
+        let since = owed.waits.map_or(now, |(_, since, _)| since);
+        owed.waits = Some((to, since, now + patience / 100));
+        now.duration_since(since) < patience
+    }
+
+    /// Moves on over arrivals that are not there any more: what they held is owed, log by log.
+    pub(crate) fn skip_to(&mut self, position: u64, before: &Heads, after: &Heads) {
+        self.position = position;
+        for (key, head) in after {
+            let had = before.get(key).copied().unwrap_or(0);
+            if *head <= had || self.came.seen(*key) == Seen::Done {
+                continue;
+            }
+            match self.owed.get_mut(key) {
+                Some(owed) => owed.upto = owed.upto.max(*head),
+                None if had == 0 && self.came.seen(*key) == Seen::FromHead => continue,
+                None => _ = self.owed.insert(*key, Owed { next: had + 1, upto: *head, waits: None }),
+            }
+            self.owed.retain(|_, owed| owed.next != owed.upto + 1);
+        }
+    }
+
+    /// The place as a cursor. `heads` are those at the position; `finished` the logs up to which each origin is done.
+    pub(crate) fn cursor(&self, heads: &Heads, finished: BTreeMap<Origin, LogId>) -> Cursor {
+        let mut cursor = Cursor::new(self.came.since);
+        let mut marks: BTreeMap<Origin, LogId> = self.came.done_marks().collect();
+        for (origin, mark) in finished {
+            let open = self.owed.keys().filter(|key| key.origin == origin).map(|key| key.log).min();
+            let behind = heads.keys().filter(|key| key.origin == origin).map(|key| key.log).next();
+            let mark = open.map_or(mark, |open| mark.min(LogId(open.0.saturating_sub(1))));
+            if behind.is_some() {
+                let known = marks.entry(origin).or_insert(mark);
+                *known = (*known).max(mark);
+            }
+        }
+        marks
+            .into_iter()
+            .filter(|(_, mark)| mark.0 > 0)
+            .for_each(|(origin, mark)| cursor.set_done(origin, mark));
+        for (key, head) in heads {
+            let seq = self.owed.get(key).map_or(*head, |owed| owed.next - 1);
+            cursor.set(*key, seq);
+        }
+        for (key, owed) in self.owed.iter().filter(|(key, _)| !heads.contains_key(key)) {
+            cursor.set(*key, owed.next - 1);
+        }
+        cursor
+    }
+}
+
+#[cfg(test)]
+mod tests;

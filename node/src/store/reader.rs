@@ -1,0 +1,290 @@
+//! A subscriber's place: a position in the arrival order, and the logs that it is owed.
+//!
+//! [`Place`] decides, without I/O; [`Reader`] fetches what it wants from the tail or from storage.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anode_shared::cursor::Cursor;
+use anode_shared::frames::{Gap, GapReason};
+use anode_shared::ids::LogKey;
+use anode_shared::topic::Topics;
+
+use super::loaded::{Loaded, Slice};
+use super::order::{Heads, What};
+use super::place::{Behind, Place, Take};
+use super::read::{LogRead, Missing};
+use super::segment::Segment;
+use super::shared::Shared;
+use super::tail::Item as TailItem;
+
+/// How many arrivals are taken from the tail at once.
+const FROM_TAIL: usize = 1_024;
+/// About how many bytes of batches are read from storage at once.
+const FROM_STORAGE: usize = 1 << 20;
+/// How often a reader that waits for repair looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// What a reader hands on.
+#[derive(Debug, Clone)]
+pub enum Item {
+    /// Records, in order; those of other topics may be among them.
+    Records(Slice),
+    /// Records that it will not hand on.
+    Gap(Gap),
+    /// Stored records end and live ones begin.
+    CaughtUp,
+}
+
+/// What to do after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Call [`Reader::poll`] again.
+    More,
+    /// Call [`Reader::poll_storage`] on a thread that may block.
+    Blocking,
+    /// Wait for an arrival.
+    Live,
+    /// Wait for an arrival, or until then.
+    Until(Instant),
+}
+
+/// One step of a reader.
+#[derive(Debug)]
+pub struct Step {
+    /// What it hands on.
+    pub items: Vec<Item>,
+    /// What to do next.
+    pub then: Then,
+}
+
+/// How far a reader is behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Arrivals that it has not passed.
+    pub arrivals: u64,
+    /// Logs that it is owed something of.
+    pub owed_logs: usize,
+}
+
+/// A reader of the store. Nothing is queued for it: it stands where it stands.
+#[derive(Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    topics: Topics,
+    place: Place,
+    segment: Arc<Segment>,
+    /// What `last:N` and `latest` give before all else.
+    first: Vec<Item>,
+    live: bool,
+    /// Which batches of a segment hold wanted topics: (segment, batches that it had then, flags).
+    flags: Option<(u64, usize, Vec<bool>)>,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        topics: Topics,
+        place: Place,
+        segment: Arc<Segment>,
+        first: Vec<Item>,
+    ) -> Self {
+        Self { shared, topics, place, segment, first, live: false, flags: None }
+    }
+
+    /// What comes next, as far as it is in memory. Never blocks.
+    pub fn poll(&mut self) -> Step {
+        if !self.first.is_empty() {
+            return Step { items: std::mem::take(&mut self.first), then: Then::More };
+        }
+        let now = Instant::now();
+        let behind = self.place.behind(now);
+        if matches!(behind, Behind::Read(_)) {
+            return Step { items: Vec::new(), then: Then::Blocking };
+        }
+        let (items, end) = {
+            let tail = self.shared.read_tail();
+            let Some(items) = tail.from(self.place.position, FROM_TAIL) else {
+                self.live = false;
+                return Step { items: Vec::new(), then: Then::Blocking };
+            };
+            (items, tail.next())
+        };
+        let mut out = Vec::new();
+        for item in items {
+            self.segment = item.segment.clone();
+            self.pass(&item, &mut out);
+        }
+        if self.place.position < end {
+            return Step { items: out, then: Then::More };
+        }
+        match self.place.behind(now) {
+            Behind::Read(_) => Step { items: out, then: Then::Blocking },
+            Behind::Wait => {
+                self.caught_up(&mut out);
+                Step { items: out, then: Then::Until(now + LOOK_AGAIN) }
+            }
+            Behind::Nothing => {
+                self.caught_up(&mut out);
+                Step { items: out, then: Then::Live }
+            }
+        }
+    }
+
+    fn caught_up(&mut self, out: &mut Vec<Item>) {
+        if !self.live {
+            self.live = true;
+            out.push(Item::CaughtUp);
+        }
+    }
+
+    /// Passes one arrival.
+    fn pass(&mut self, item: &TailItem, out: &mut Vec<Item>) {
+        let take = self.place.pass(&item.arrival);
+        if let (Take::From(seq), Some(batch)) = (take, &item.batch) {
+            self.hand_on(batch.clone(), seq, item.arrival.last, out);
+        } else if let Take::From(seq) = take {
+            // It is in the order and cannot be loaded: read by seq, storage says why.
+            self.place.owe(item.arrival.key, seq, item.arrival.last);
+        }
+    }
+
+    /// Hands on a batch's records from `seq`, up to where its log was found forked.
+    fn hand_on(&self, batch: Arc<Loaded>, seq: u64, last: u64, out: &mut Vec<Item>) {
+        let key = batch.key();
+        match self.shared.order().logs.get(&key).and_then(|log| log.forked).filter(|end| *end <= last) {
+            Some(end) => {
+                if end > seq {
+                    out.push(Item::Records(Slice::of(batch, seq, end - 1)));
+                }
+                out.push(Item::Gap(Gap {
+                    log: key,
+                    from: seq.max(end),
+                    to: last,
+                    reason: GapReason::Forked,
+                }));
+            }
+            None => out.push(Item::Records(Slice::of(batch, seq, last))),
+        }
+    }
+
+    /// What comes next, out of storage. Blocks.
+    pub fn poll_storage(&mut self) -> Step {
+        let mut out = Vec::new();
+        let result = match self.place.behind(Instant::now()) {
+            Behind::Read(key) => self.read_owed(key, &mut out),
+            Behind::Wait | Behind::Nothing => self.read_arrivals(&mut out),
+        };
+        match result {
+            Ok(()) => Step { items: out, then: Then::More },
+            Err(error) => {
+                tracing::error!(%error, "Failed to read storage");
+                Step { items: out, then: Then::Until(Instant::now() + LOOK_AGAIN) }
+            }
+        }
+    }
+
+    /// Reads on in a log that it is owed.
+    fn read_owed(&mut self, key: LogKey, out: &mut Vec<Item>) -> io::Result<()> {
+        let Some((next, upto)) = self.place.owed(key) else { return Ok(()) };
+        let LogRead { slices, next, missing } =
+            self.shared.read_log(key, next, upto, &self.topics, &mut self.flags, FROM_STORAGE)?;
+        out.extend(slices.into_iter().map(Item::Records));
+        self.place.read(key, next);
+        if let Some(Missing { to, reason }) = missing {
+            let forever = matches!(reason, GapReason::Forked);
+            let hopeful = !forever && self.shared.holders.may_have(key, next, to);
+            if !(hopeful && self.place.wait(key, to, Instant::now(), self.shared.options.gap_after)) {
+                out.push(Item::Gap(Gap { log: key, from: next, to, reason }));
+                self.place.read(key, to + 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads on in the arrival order, further back than the tail.
+    fn read_arrivals(&mut self, out: &mut Vec<Item>) -> io::Result<()> {
+        let position = self.place.position;
+        if self.segment.dropped.load(std::sync::atomic::Ordering::SeqCst)
+            || position >= self.segment.end_arrival()?
+        {
+            return self.next_segment();
+        }
+        let (arrivals, wanted) = self.segment.with_index(|index| {
+            let from = usize::try_from(position - index.summary.first_arrival).unwrap_or(usize::MAX);
+            let mut bytes = 0;
+            let all = self.topics.is_all();
+            let flags = if all { Vec::new() } else { index.with_topics(&|topic| self.topics.matches(topic)) };
+            let arrivals = index.arrivals.get(from..).unwrap_or_default().iter().take_while(|arrival| {
+                bytes += super::segment::place_of(arrival.what).map_or(0, |place| place.length as usize);
+                bytes < FROM_STORAGE * 2
+            });
+            let arrivals: Vec<_> = arrivals.take(16_384).copied().collect();
+            let wanted: Vec<bool> = arrivals
+                .iter()
+                .map(|arrival| {
+                    all || index.at_or_after(arrival.key, arrival.first).is_none_or(|(number, stored)| {
+                        stored.first != arrival.first || flags.get(number as usize).copied().unwrap_or(true)
+                    })
+                })
+                .collect();
+            (arrivals, wanted)
+        })?;
+        for (arrival, wanted) in arrivals.into_iter().zip(wanted) {
+            let Take::From(seq) = self.place.pass(&arrival) else { continue };
+            if !wanted {
+                continue;
+            }
+            let What::Batch(place) = arrival.what else { continue };
+            match if place.segment == self.segment.id {
+                self.segment.load(place)
+            } else {
+                self.shared.load(place)
+            } {
+                Ok(batch) => self.hand_on(batch, seq, arrival.last, out),
+                // Damaged, or dropped while it waited for its number: read by seq, which says why it is missing.
+                Err(_) => self.place.owe(arrival.key, seq, arrival.last),
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on in the next segment that is there; what lies between is owed, log by log.
+    fn next_segment(&mut self) -> io::Result<()> {
+        let id = self.segment.id;
+        let next = self.shared.segments().range(id + 1..).next().map(|(_, segment)| segment.clone());
+        let Some(next) = next else { return Ok(()) };
+        let first = next.first_arrival()?;
+        if self.place.position < first {
+            let before = self.segment.heads_at(self.place.position)?;
+            self.place.skip_to(first, &before, &next.base());
+        }
+        self.segment = next;
+        Ok(())
+    }
+
+    /// Where it stands, for every node to understand. What its steps gave must have been handed on.
+    pub fn cursor(&self) -> Cursor {
+        let now = (self.shared.options.clock)();
+        let order = self.shared.order();
+        let heads = if self.place.position == order.next { Some(order.heads()) } else { None };
+        let origins: std::collections::BTreeSet<_> = order.logs.keys().map(|key| key.origin).collect();
+        let finished =
+            origins.into_iter().filter_map(|origin| Some((origin, order.finished(origin, now)?))).collect();
+        drop(order);
+        let heads = heads.unwrap_or_else(|| {
+            self.segment.heads_at(self.place.position).unwrap_or_else(|error| {
+                tracing::error!(%error, "Failed to read a segment's index");
+                Heads::new()
+            })
+        });
+        self.place.cursor(&heads, finished)
+    }
+
+    /// How far it is behind.
+    pub fn lag(&self) -> Lag {
+        let next = self.shared.read_tail().next();
+        Lag { arrivals: next.saturating_sub(self.place.position), owed_logs: self.place.owed_behind() }
+    }
+}

@@ -1,0 +1,322 @@
+//! Opening a store: finding the end of what is good, and where each reader may begin.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anode_shared::batch::Predecessor;
+use anode_shared::cursor::Cursor;
+use anode_shared::ids::{Hash, LogId, LogKey, Origin};
+use anode_shared::time::Micros;
+use anode_shared::topic::Topics;
+use anyhow::{Context as _, bail};
+use ed25519_dalek::SigningKey;
+
+use super::dedupe::{self, Dedupe};
+use super::disk::Disk;
+use super::history::{Direction, History};
+use super::loaded::{Loaded, Slice};
+use super::options::{Holders, StoreOptions};
+use super::order::Order;
+use super::own::{Before, OwnLog};
+use super::reader::Item;
+use super::replay::{self, Replayed};
+use super::segment::{FORMAT, Segment, id_of, index_name};
+use super::shared::{Found, Shared, place_in};
+use super::topics::TopicTable;
+use super::writer::{Writer, begin_segment};
+
+/// Opens what lies on the disk.
+pub(crate) fn open(
+    disk: Arc<dyn Disk>,
+    options: StoreOptions,
+    key: SigningKey,
+    holders: Arc<dyn Holders>,
+) -> anyhow::Result<(Arc<Shared>, Writer)> {
+    let now = (options.clock)();
+    let mut segments = list(&disk, now)?;
+    let replayed = replay_newest(&disk, &mut segments)?;
+    let found = match replayed {
+        Some((active, replayed)) => take_up(&segments, active, replayed)?,
+        None => make_first(&disk, &options, &mut segments)?,
+    };
+    let (found, index) = found;
+    let uncounted: BTreeSet<u64> = segments.keys().copied().collect();
+    let before = before(&found.order, Origin(key.verifying_key().to_bytes()));
+    let own = OwnLog::new(options.network.clone(), key, before);
+    let active = found.active.clone();
+    let shared = Arc::new(Shared::new(options, disk, holders, found));
+    *shared.topic_table() = TopicTable::new(uncounted);
+    shared.look_at_room();
+    let dedupe = recall_keys(&shared, own.origin(), now)?;
+    Ok((shared.clone(), Writer::new(shared, active, index, own, dedupe)))
+}
+
+type Taken = (Found, Arc<std::sync::RwLock<super::index::Index>>);
+
+fn list(disk: &Arc<dyn Disk>, now: Micros) -> anyhow::Result<BTreeMap<u64, Arc<Segment>>> {
+    let mut segments = BTreeMap::new();
+    for name in disk.list().context("the store's folder cannot be read")? {
+        if let Some(id) = id_of(&name) {
+            let segment = Segment::open(disk, id, now).with_context(|| format!("{name} cannot be opened"))?;
+            segments.insert(id, Arc::new(segment));
+        }
+    }
+    Ok(segments)
+}
+
+/// Replays the newest segment from its checkpoint. One without anything in it was just being made: it goes.
+fn replay_newest(
+    disk: &Arc<dyn Disk>,
+    segments: &mut BTreeMap<u64, Arc<Segment>>,
+) -> anyhow::Result<Option<(Arc<Segment>, Replayed)>> {
+    while let Some((id, segment)) = segments.last_key_value().map(|(id, segment)| (*id, segment.clone())) {
+        check_format(&segment)?;
+        let bytes = segment.read_all().with_context(|| format!("segment {id:016x} cannot be read"))?;
+        let order = order_before(&segment, segments)?;
+        let replayed = replay::replay(id, &bytes, order, false);
+        let empty = replayed.index.batches.is_empty() && replayed.index.arrivals.is_empty();
+        if empty && segment.checkpoint().is_none() {
+            disk.remove(&super::segment::file_name(id))?;
+            segments.remove(&id);
+            continue;
+        }
+        return Ok(Some((segment, replayed)));
+    }
+    Ok(None)
+}
+
+fn check_format(segment: &Segment) -> anyhow::Result<()> {
+    if let Some(format) = segment.format().filter(|format| *format > FORMAT) {
+        bail!(
+            "the store was written in format {format} by a newer version of aNode; this version reads up to {FORMAT}. Start the newer version, or give another --data-dir"
+        );
+    }
+    Ok(())
+}
+
+/// The order at a segment's beginning: by its checkpoint, or, where that is damaged, by the segments before it.
+fn order_before(segment: &Segment, segments: &BTreeMap<u64, Arc<Segment>>) -> io::Result<Order> {
+    if let Some(order) = segment.checkpoint() {
+        return Ok(order);
+    }
+    match segments.range(..segment.id).next_back() {
+        None => Ok(Order::default()),
+        Some((id, before)) => {
+            let order = order_before(before, segments)?;
+            Ok(replay::replay(*id, &before.read_all()?, order, true).order)
+        }
+    }
+}
+
+/// Goes on writing in the newest segment, behind what is good in it.
+fn take_up(
+    segments: &BTreeMap<u64, Arc<Segment>>,
+    active: Arc<Segment>,
+    replayed: Replayed,
+) -> anyhow::Result<Taken> {
+    let end = replayed.end as u64;
+    if end < active.bytes() {
+        tracing::warn!(
+            segment = active.id,
+            bytes = active.bytes() - end,
+            "Cut off what a crash left unfinished"
+        );
+    }
+    active.file.truncate(end)?;
+    active.file.sync().context("the newest segment cannot be synced")?;
+    active.length.store(end, Ordering::SeqCst);
+    if !replayed.damaged.is_empty() {
+        tracing::error!(segment = active.id, ranges = ?replayed.damaged, "Found damage; what is missing is shown as a gap");
+    }
+    let base = active.checkpoint().map(|order| order.heads()).unwrap_or_default();
+    let index = active.activate(replayed.index, base);
+    let damaged = replayed.damaged.len() as u64;
+    let found =
+        Found { order: replayed.order, segments: segments.clone(), active, forks: replayed.forks, damaged };
+    Ok((found, index))
+}
+
+fn make_first(
+    disk: &Arc<dyn Disk>,
+    options: &StoreOptions,
+    segments: &mut BTreeMap<u64, Arc<Segment>>,
+) -> anyhow::Result<Taken> {
+    let order = Order::default();
+    let active = Arc::new(
+        begin_segment(disk, options, 1, &order).context("the store's first segment cannot be made")?,
+    );
+    let index = active.activate(super::index::Index::default(), order.heads());
+    segments.insert(1, active.clone());
+    Ok((Found { order, segments: segments.clone(), active, forks: Vec::new(), damaged: 0 }, index))
+}
+
+/// Where the own logs ended.
+fn before(order: &Order, origin: Origin) -> Before {
+    let Some((log, state)) = order.newest(origin) else {
+        return Before { log: None, newest: None, hash: Hash::default() };
+    };
+    let ended = (state.head > 0).then_some(Predecessor { log, end: state.head });
+    Before { log: ended, newest: Some(log), hash: state.head_hash.unwrap_or_default() }
+}
+
+/// The dedupe keys of the last two minutes.
+fn recall_keys(shared: &Shared, origin: Origin, now: Micros) -> io::Result<Dedupe> {
+    let mut keys = Dedupe::default();
+    let since = now.saturating_sub(dedupe::WINDOW);
+    for segment in shared.all_segments() {
+        if segment.with_summary(|summary| summary.newest < since)? {
+            continue;
+        }
+        let recent = segment.with_index(|index| {
+            let own = index
+                .batches
+                .iter()
+                .filter(|batch| batch.key.origin == origin && batch.keyed && batch.time_last >= since);
+            own.copied().collect::<Vec<_>>()
+        })?;
+        for stored in recent {
+            let Ok(batch) = segment.load(place_in(&segment, &stored)) else { continue };
+            for index in 0..batch.len() {
+                let record = batch.record(index);
+                if let Some(key) = record.dedupe {
+                    keys.insert(record.topic, key, batch.id(index), record.time);
+                }
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// Looks through the segments of earlier starts while the node serves: makes missing indexes anew, and counts topics.
+pub(crate) fn look_through(shared: &Shared) {
+    let mut ids: Vec<Arc<Segment>> = shared.all_segments();
+    ids.reverse();
+    for segment in ids {
+        let counted = segment.with_index(|index| {
+            shared.topic_table().add_segment(segment.id, index);
+            index.summary.damaged
+        });
+        match counted {
+            Ok(damaged) if segment.sealed.load(Ordering::SeqCst) => {
+                shared.counters.damaged.fetch_add(damaged, Ordering::Relaxed);
+                if !shared.disk.list().is_ok_and(|names| names.contains(&index_name(segment.id)))
+                    && let Err(error) = segment.write_index()
+                {
+                    tracing::warn!(%error, "Failed to write an index");
+                }
+                segment.unload();
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(segment = segment.id, %error, "Failed to read a segment"),
+        }
+        if shared.draining.load(Ordering::SeqCst) {
+            return;
+        }
+    }
+}
+
+impl Shared {
+    /// The cursor of a reader that begins now.
+    pub(crate) fn live_cursor(&self, now: Micros) -> Cursor {
+        let order = self.order();
+        let mut cursor = Cursor::new(now);
+        let mut newest: BTreeMap<Origin, LogKey> = BTreeMap::new();
+        order.logs.keys().for_each(|key| _ = newest.insert(key.origin, *key));
+        for (key, head) in order.heads() {
+            if newest.get(&key.origin) == Some(&key) {
+                cursor.set_done(key.origin, LogId(key.log.0.saturating_sub(1)));
+                cursor.set(key, head);
+            }
+        }
+        cursor
+    }
+
+    /// The cursor just before a time: for each log what is older is seen.
+    pub(crate) fn cursor_at(&self, time: Micros) -> io::Result<Cursor> {
+        let mut cursor = Cursor::new(0);
+        let heads = self.order().heads();
+        for (key, head) in heads {
+            let mut seq = head;
+            for segment in self.all_segments() {
+                if !segment.with_summary(|summary| {
+                    summary.spans.get(&key).is_some_and(|span| span.time_last >= time)
+                })? {
+                    continue;
+                }
+                let Some(first) = segment.with_index(|index| index.seq_at(key, time))? else { continue };
+                let batch = self.holding(key, first);
+                let exact = batch.and_then(|batch| {
+                    (0..batch.len())
+                        .find(|index| batch.record(*index).time >= time)
+                        .map(|index| batch.seq(index))
+                });
+                seq = seq.min(exact.unwrap_or(first) - 1);
+            }
+            cursor.set(key, seq);
+        }
+        Ok(cursor)
+    }
+
+    /// The newest records that match, oldest first.
+    pub(crate) fn newest_records(
+        &self,
+        count: usize,
+        topics: &Topics,
+        keep: &dyn Fn(&Loaded, usize) -> bool,
+    ) -> anyhow::Result<Vec<Item>> {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(2);
+        let ask = History {
+            topics,
+            since: None,
+            until: None,
+            after: None,
+            direction: Direction::Desc,
+            limit: count,
+            page: None,
+            fingerprint: 0,
+            keep,
+            deadline,
+        };
+        let page = self.history(&ask)?;
+        let one = |(batch, index): (Arc<Loaded>, usize)| {
+            let seq = batch.seq(index);
+            Item::Records(Slice::of(batch, seq, seq))
+        };
+        Ok(page.records.into_iter().rev().map(one).collect())
+    }
+
+    /// The newest record of each topic, oldest first.
+    pub(crate) fn newest_of_each(
+        &self,
+        topics: &Topics,
+        keep: &dyn Fn(&Loaded, usize) -> bool,
+    ) -> anyhow::Result<Vec<Item>> {
+        let mut newest: BTreeMap<Box<str>, (Micros, LogKey, u64)> = BTreeMap::new();
+        let heads = self.order().heads();
+        let visible = |key: &LogKey, seq: u64| heads.get(key).is_some_and(|head| seq <= *head);
+        for segment in self.all_segments() {
+            segment.with_index(|index| {
+                for (topic, postings) in index.topics.iter().filter(|(topic, _)| topics.matches(topic)) {
+                    let Some(found) = postings.newest.filter(|(_, key, seq)| visible(key, *seq)) else {
+                        continue;
+                    };
+                    let known = newest.entry(topic.clone()).or_insert(found);
+                    *known = (*known).max(found);
+                }
+            })?;
+        }
+        let mut places: Vec<_> = newest.into_values().collect();
+        places.sort_unstable();
+        let mut items = Vec::new();
+        for (_, key, seq) in places {
+            let Some(batch) = self.holding(key, seq) else { continue };
+            let index = usize::try_from(seq - batch.header().first)?;
+            if keep(&batch, index) {
+                items.push(Item::Records(Slice::of(batch, seq, seq)));
+            }
+        }
+        Ok(items)
+    }
+}

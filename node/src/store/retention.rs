@@ -1,0 +1,68 @@
+//! Which segments go, and what that does to the floors.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anode_shared::ids::LogKey;
+use anode_shared::time::Micros;
+
+use super::options::StoreOptions;
+use super::replay::FloorsEntry;
+use super::segment::{Segment, file_name, index_name};
+use super::shared::Shared;
+
+/// In how many steps records expire by age: a segment is sealed when it is this part of the retention old.
+const STEPS: u64 = 16;
+
+fn micros(duration: std::time::Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
+}
+
+/// Whether the active segment is old enough to be sealed, so that what it holds can expire in time.
+pub(crate) fn is_old(active: &Segment, options: &StoreOptions, now: Micros) -> bool {
+    now.saturating_sub(active.made) > micros(options.retain_age) / STEPS
+}
+
+/// The oldest sealed segment, if it is to go: too old as a whole, or the store too big.
+pub(crate) fn next_to_drop(shared: &Shared, now: Micros) -> Option<Arc<Segment>> {
+    let segments = shared.segments();
+    let oldest = segments.values().next().filter(|oldest| oldest.sealed.load(Ordering::SeqCst))?;
+    let bytes: u64 = segments.values().map(|segment| segment.bytes()).sum();
+    let limit = now.saturating_sub(micros(shared.options.retain_age));
+    let expired = || oldest.with_summary(|summary| summary.newest < limit).unwrap_or(false);
+    (bytes > shared.options.retain_bytes || expired()).then(|| oldest.clone())
+}
+
+/// The floors once a segment is gone: one above the highest seq of each log in it.
+pub(crate) fn floors_after(shared: &Shared, segment: &Segment) -> FloorsEntry {
+    let mut floors: BTreeMap<LogKey, u64> = BTreeMap::new();
+    let _ = segment.with_summary(|summary| {
+        summary.spans.iter().for_each(|(key, span)| _ = floors.insert(*key, span.last + 1));
+    });
+    // What was damaged in it, or given a number there, goes with it; what still waits for its number does not raise the floor
+    // above the head.
+    let order = shared.order();
+    let floors =
+        floors.into_iter().filter_map(|(key, floor)| Some((key, floor.min(order.logs.get(&key)?.head + 1))));
+    FloorsEntry { floors: floors.collect() }
+}
+
+/// Drops a segment whose floors are on stable storage. Readers that stand in it read on from its open file.
+pub(crate) fn drop_segment(shared: &Shared, segment: &Arc<Segment>, floors: &FloorsEntry, now: Micros) {
+    shared.uncount_topics(segment);
+    segment.dropped.store(true, Ordering::SeqCst);
+    shared.segments().remove(&segment.id);
+    {
+        let mut order = shared.order();
+        floors.floors.iter().for_each(|(key, floor)| order.take_floor(*key, *floor));
+        order.forget_expired(now);
+    }
+    for name in [file_name(segment.id), index_name(segment.id)] {
+        if let Err(error) = shared.disk.remove(&name) {
+            tracing::debug!(%error, name, "Failed to remove a file of a dropped segment");
+        }
+    }
+    shared.counters.segments_dropped.fetch_add(1, Ordering::Relaxed);
+    tracing::debug!(segment = segment.id, "Dropped a segment");
+}

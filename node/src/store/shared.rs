@@ -1,0 +1,269 @@
+//! What the writer and all readers share.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use anode_shared::ids::LogKey;
+use tokio::sync::{Notify, watch};
+
+use super::acceptance::Early;
+use super::disk::Disk;
+use super::index::Stored;
+use super::loaded::Loaded;
+use super::options::{Holders, StoreOptions};
+use super::order::{Order, Place};
+use super::replay::ForkEntry;
+use super::segment::Segment;
+use super::sync::GroupCommit;
+use super::tail::Tail;
+use super::topics::TopicTable;
+
+/// How many indexes of sealed segments stay in memory.
+const INDEXES_IN_MEMORY: usize = 4;
+
+/// Why records are not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Too much is in flight.
+    #[error("the node has more records in flight than it may hold; send again a little later")]
+    Overloaded,
+    /// The node is going down.
+    #[error("the node is shutting down")]
+    Draining,
+    /// The disk has less room than its reserve.
+    #[error("the disk has less room than its reserve; free some, or lower --reserve-disk or --retain-bytes")]
+    Full,
+    /// A write or an fdatasync failed.
+    #[error(
+        "the disk failed, so nothing can be acknowledged; look at `anode status`, mend the disk and start the node again"
+    )]
+    Failed,
+}
+
+/// Plain counters of what the store did since its start.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "each is named for what it counts")]
+pub struct Counters {
+    pub own_records: AtomicU64,
+    pub own_batches: AtomicU64,
+    pub foreign_batches: AtomicU64,
+    pub deduplicated: AtomicU64,
+    pub bytes_written: AtomicU64,
+    pub jumps: AtomicU64,
+    pub forks: AtomicU64,
+    pub segments_dropped: AtomicU64,
+    pub damaged: AtomicU64,
+    pub refused_overloaded: AtomicU64,
+    pub refused_full: AtomicU64,
+    pub refused_failed: AtomicU64,
+}
+
+/// What is in flight between publishers and the disk, bounded.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    pub(crate) bytes: AtomicUsize,
+    pub(crate) room: Notify,
+}
+
+/// A share of what is in flight; dropping it makes room.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    bytes: usize,
+    of: Arc<InFlight>,
+}
+
+impl InFlight {
+    /// Takes a share, unless too much is in flight. A lone publish always fits.
+    pub(crate) fn take(self: &Arc<Self>, bytes: usize, most: usize) -> Option<Hold> {
+        let before = self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        let hold = Hold { bytes, of: self.clone() };
+        (before == 0 || before + bytes <= most).then_some(hold)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.of.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.of.room.notify_waiters();
+    }
+}
+
+/// What the writer and all readers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: StoreOptions,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) holders: Arc<dyn Holders>,
+    order: Mutex<Order>,
+    segments: Mutex<BTreeMap<u64, Arc<Segment>>>,
+    pub(crate) tail: RwLock<Tail>,
+    pub(crate) newest: watch::Sender<u64>,
+    pub(crate) commit: GroupCommit,
+    pub(crate) in_flight: Arc<InFlight>,
+    early: Mutex<Early>,
+    forks: Mutex<Vec<ForkEntry>>,
+    pub(crate) topics: Mutex<TopicTable>,
+    pub(crate) counters: Counters,
+    pub(crate) full: AtomicBool,
+    pub(crate) draining: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What recovery hands to [`Shared`].
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) order: Order,
+    pub(crate) segments: BTreeMap<u64, Arc<Segment>>,
+    pub(crate) active: Arc<Segment>,
+    pub(crate) forks: Vec<ForkEntry>,
+    pub(crate) damaged: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        options: StoreOptions,
+        disk: Arc<dyn Disk>,
+        holders: Arc<dyn Holders>,
+        found: Found,
+    ) -> Self {
+        let next = found.order.next;
+        let counters = Counters { damaged: AtomicU64::new(found.damaged), ..Counters::default() };
+        Self {
+            options,
+            disk,
+            holders,
+            order: Mutex::new(found.order),
+            segments: Mutex::new(found.segments),
+            tail: RwLock::new(Tail::new(next)),
+            newest: watch::Sender::new(next),
+            commit: GroupCommit::new(found.active.file.clone()),
+            in_flight: Arc::default(),
+            early: Mutex::default(),
+            forks: Mutex::new(found.forks),
+            topics: Mutex::default(),
+            counters,
+            full: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn order(&self) -> MutexGuard<'_, Order> {
+        lock(&self.order)
+    }
+
+    pub(crate) fn segments(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Segment>>> {
+        lock(&self.segments)
+    }
+
+    pub(crate) fn early(&self) -> MutexGuard<'_, Early> {
+        lock(&self.early)
+    }
+
+    pub(crate) fn forks(&self) -> MutexGuard<'_, Vec<ForkEntry>> {
+        lock(&self.forks)
+    }
+
+    pub(crate) fn read_tail(&self) -> RwLockReadGuard<'_, Tail> {
+        self.tail.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn topic_table(&self) -> MutexGuard<'_, TopicTable> {
+        lock(&self.topics)
+    }
+
+    /// All segments, oldest first.
+    pub(crate) fn all_segments(&self) -> Vec<Arc<Segment>> {
+        self.segments().values().cloned().collect()
+    }
+
+    /// The batch at a place.
+    pub(crate) fn load(&self, place: impl Into<Option<Place>>) -> io::Result<Arc<Loaded>> {
+        let place = place.into().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        let segment = self.segments().get(&place.segment).cloned();
+        segment.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?.load(place)
+    }
+
+    /// The batch of a log that holds `seq`, or else the next one behind it that is stored.
+    pub(crate) fn find(&self, key: LogKey, seq: u64) -> io::Result<Option<(Arc<Segment>, u32, Stored)>> {
+        let mut best: Option<(Arc<Segment>, u32, Stored)> = None;
+        for segment in self.all_segments() {
+            if !segment
+                .with_summary(|summary| summary.spans.get(&key).is_some_and(|span| span.last >= seq))?
+            {
+                continue;
+            }
+            let Some((number, stored)) =
+                segment.with_index(|index| index.at_or_after(key, seq).map(|(n, s)| (n, *s)))?
+            else {
+                continue;
+            };
+            if best.as_ref().is_none_or(|(.., other)| stored.first < other.first) {
+                best = Some((segment, number, stored));
+            }
+        }
+        Ok(best)
+    }
+
+    /// The batch of a log that holds `seq`, or else the last one before it that is stored.
+    pub(crate) fn find_before(
+        &self,
+        key: LogKey,
+        seq: u64,
+    ) -> io::Result<Option<(Arc<Segment>, u32, Stored)>> {
+        let mut best: Option<(Arc<Segment>, u32, Stored)> = None;
+        for segment in self.all_segments() {
+            if !segment
+                .with_summary(|summary| summary.spans.get(&key).is_some_and(|span| span.first <= seq))?
+            {
+                continue;
+            }
+            let Some((number, stored)) =
+                segment.with_index(|index| index.at_or_before(key, seq).map(|(n, s)| (n, *s)))?
+            else {
+                continue;
+            };
+            if best.as_ref().is_none_or(|(.., other)| stored.first > other.first) {
+                best = Some((segment, number, stored));
+            }
+        }
+        Ok(best)
+    }
+
+    /// The batch that holds a seq of a log, if it is stored.
+    pub(crate) fn holding(&self, key: LogKey, seq: u64) -> Option<Arc<Loaded>> {
+        let (segment, _, stored) = self.find(key, seq).ok()??;
+        (stored.first <= seq).then(|| segment.load(place_in(&segment, &stored)).ok())?
+    }
+
+    /// Lets indexes go that were read for a while, the newest last.
+    pub(crate) fn keep_indexes_few(&self) {
+        let sealed: Vec<_> = self.all_segments();
+        sealed.iter().rev().skip(INDEXES_IN_MEMORY).for_each(|segment| segment.unload());
+    }
+
+    /// Looks whether the disk has more room than its reserve.
+    pub(crate) fn look_at_room(&self) {
+        match self.disk.free_bytes() {
+            Ok(free) => self.full.store(free < self.options.reserve_disk, Ordering::SeqCst),
+            Err(error) => tracing::warn!(%error, "Failed to ask for the room on the disk"),
+        }
+    }
+
+    pub(crate) fn count_topics(&self, batch: &Loaded) {
+        self.topic_table().add(batch, (self.options.clock)());
+    }
+
+    pub(crate) fn uncount_topics(&self, segment: &Segment) {
+        let _ = segment.with_index(|index| self.topic_table().forget(segment.id, index));
+    }
+}
+
+/// Where a stored batch lies.
+pub(crate) fn place_in(segment: &Segment, stored: &Stored) -> Place {
+    Place { segment: segment.id, offset: stored.offset, length: stored.length }
+}

@@ -1,0 +1,58 @@
+//! The newest arrivals, in memory, for all who read live.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::loaded::Loaded;
+use super::order::Arrival;
+use super::segment::Segment;
+
+/// The most bytes of batches that are kept; a reader further behind reads storage.
+const MOST_BYTES: usize = 16 << 20;
+/// The most arrivals that are kept, however small.
+const MOST_ARRIVALS: usize = 16_384;
+
+/// One arrival with what it brought.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) arrival: Arrival,
+    pub(crate) batch: Option<Arc<Loaded>>,
+    pub(crate) segment: Arc<Segment>,
+}
+
+/// The newest arrivals.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    first: u64,
+    items: VecDeque<Item>,
+    bytes: usize,
+}
+
+impl Tail {
+    /// An empty tail whose next arrival has this number.
+    pub(crate) fn new(next: u64) -> Self {
+        Self { first: next, ..Self::default() }
+    }
+
+    /// The number of the next arrival.
+    pub(crate) fn next(&self) -> u64 {
+        self.first + self.items.len() as u64
+    }
+
+    /// Adds the next arrival.
+    pub(crate) fn push(&mut self, item: Item) {
+        self.bytes += item.batch.as_ref().map_or(0, |batch| batch.bytes().len());
+        self.items.push_back(item);
+        while self.items.len() > MOST_ARRIVALS || (self.bytes > MOST_BYTES && self.items.len() > 1) {
+            let Some(oldest) = self.items.pop_front() else { break };
+            self.bytes -= oldest.batch.map_or(0, |batch| batch.bytes().len());
+            self.first += 1;
+        }
+    }
+
+    /// Up to `most` arrivals from `position`; `None` where it lies before the tail.
+    pub(crate) fn from(&self, position: u64, most: usize) -> Option<Vec<Item>> {
+        let place = usize::try_from(position.checked_sub(self.first)?).ok()?;
+        Some(self.items.range(place.min(self.items.len())..).take(most).cloned().collect())
+    }
+}
