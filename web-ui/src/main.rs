@@ -1,0 +1,5 @@
+//! Starts the dashboard in the browser.
+
+fn main() {
+    web_ui::start();
+}

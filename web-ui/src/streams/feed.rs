@@ -1,0 +1,199 @@
+//! The feed: the records that the list asks for, drawn at most once a frame.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::{Rc, Weak};
+
+use anode_shared::frames::Frame;
+use leptos::prelude::*;
+
+use super::Page;
+use crate::api::Problem;
+use crate::browser;
+use crate::live::{Line, Owner};
+use crate::state::ago::span;
+use crate::state::inbox::{self, Inbox, Message};
+use crate::state::link::Link;
+use crate::state::place::Place;
+
+/// Above so many waiting rows the list is drawn less often: nobody reads that fast.
+const BUSY_ROWS: usize = 30;
+/// How often it is drawn then, milliseconds.
+const BUSY_PAUSE_MS: f64 = 150.0;
+/// Who was away longer begins with the newest records: catching up on hours of them would only delay the present.
+const AWAY_MS: f64 = 300_000.0;
+
+/// The stream of records.
+#[derive(Debug)]
+pub struct Feed {
+    page: Page,
+    me: Weak<Self>,
+    line: OnceCell<Line>,
+    place: RefCell<Place>,
+    inbox: RefCell<Inbox>,
+    caught_up: Cell<bool>,
+    is_drawing: Cell<bool>,
+    drawn_at: Cell<f64>,
+    slept_at: Cell<Option<f64>>,
+}
+
+impl Feed {
+    /// Opens the stream with the page's question.
+    pub fn open(page: Page) -> Rc<Self> {
+        let feed = Rc::new_cyclic(|me| Self {
+            page,
+            me: Weak::clone(me),
+            line: OnceCell::new(),
+            place: RefCell::default(),
+            inbox: RefCell::default(),
+            caught_up: Cell::default(),
+            is_drawing: Cell::default(),
+            drawn_at: Cell::default(),
+            slept_at: Cell::default(),
+        });
+        feed.line.get_or_init(|| Line::new(Rc::clone(&feed) as Rc<dyn Owner>));
+        feed.ask();
+        feed
+    }
+
+    /// Begins anew with the page's question.
+    pub fn ask(&self) {
+        self.place.take();
+        self.inbox.take();
+        self.caught_up.set(false);
+        self.page.caught_up.set(false);
+        self.page.records.update(|records| records.clear());
+        self.page.refusal.set(None);
+        match self.page.question.with_untracked(|question| question.patterns().map(drop)) {
+            Ok(()) => self.with_line(Line::open),
+            Err(error) => {
+                self.refused(Problem {
+                    status: 400,
+                    code: "bad_topic".to_owned(),
+                    detail: error.to_string(),
+                });
+            }
+        }
+    }
+
+    /// Opens it at once where it waits or sleeps.
+    pub fn wake(&self) {
+        let away = self.slept_at.take().map_or(0.0, |since| browser::now() - since);
+        if away > AWAY_MS {
+            self.begin_anew(format!(
+                "Asleep for {}: what came meanwhile is not shown here.",
+                span(away / 1e3)
+            ));
+        }
+        self.with_line(Line::wake);
+    }
+
+    /// Closes it until it is woken.
+    pub fn sleep(&self) {
+        self.slept_at.set(Some(browser::now()));
+        self.with_line(Line::sleep);
+    }
+
+    fn begin_anew(&self, why: String) {
+        self.place.take();
+        self.inbox.borrow_mut().note(why);
+    }
+
+    fn with_line(&self, then: impl FnOnce(&Line)) {
+        if let Some(line) = self.line.get() {
+            then(line);
+        }
+    }
+
+    fn frame(&self, frame: Frame) {
+        match frame {
+            Frame::CaughtUp { cursor } => {
+                self.place.borrow_mut().cursor(cursor);
+                self.caught_up.set(true);
+            }
+            Frame::Cursor { cursor } | Frame::Subscribed { cursor } => self.place.borrow_mut().cursor(cursor),
+            Frame::Gap(gap) => {
+                self.place.borrow_mut().gap(&gap);
+                self.inbox.borrow_mut().gap(gap);
+            }
+            Frame::Error { code, detail, .. } => return self.refused(Problem { status: 0, code, detail }),
+            // This page publishes by requests.
+            Frame::Published { .. } => {}
+        }
+        self.with_line(Line::works);
+    }
+
+    fn draw_soon(&self) {
+        if !self.is_drawing.replace(true) {
+            self.on_next_frame();
+        }
+    }
+
+    fn on_next_frame(&self) {
+        let me = Weak::clone(&self.me);
+        request_animation_frame(move || {
+            if let Some(feed) = me.upgrade() {
+                feed.draw();
+            }
+        });
+    }
+
+    fn draw(&self) {
+        let now = browser::now();
+        if self.inbox.borrow().len() > BUSY_ROWS && now - self.drawn_at.get() < BUSY_PAUSE_MS {
+            return self.on_next_frame();
+        }
+        self.is_drawing.set(false);
+        self.drawn_at.set(now);
+        let (rows, left_out) = self.inbox.borrow_mut().take();
+        if !rows.is_empty() {
+            self.page.records.update(|records| records.push(rows, left_out));
+        }
+        if self.caught_up.get() && !self.page.caught_up.get_untracked() {
+            self.page.caught_up.set(true);
+        }
+    }
+}
+
+impl Owner for Feed {
+    fn path(&self) -> String {
+        let start = self.place.borrow().start();
+        self.page.question.with_untracked(|question| question.feed(&start))
+    }
+
+    fn probe(&self) -> String {
+        let after = self.place.borrow().resume();
+        self.page.question.with_untracked(|question| question.probe(after.as_deref()))
+    }
+
+    fn link(&self, link: Link) {
+        self.page.feed.set(link);
+    }
+
+    fn message(&self, text: String) {
+        match inbox::read(text) {
+            Some(Message::Record { id, text }) => {
+                self.place.borrow_mut().record(&id);
+                self.inbox.borrow_mut().record(text);
+                self.with_line(Line::works);
+            }
+            Some(Message::Frame(frame)) => self.frame(frame),
+            // What this page does not know is passed over.
+            None => {}
+        }
+        self.draw_soon();
+    }
+
+    fn refused(&self, problem: Problem) {
+        match problem.code.as_str() {
+            "bad_cursor" | "bad_start" => {
+                self.begin_anew(format!("Begun anew with the newest records: {}", problem.detail));
+            }
+            code if code.starts_with("bad_") || problem.is_for_good() => {
+                self.page.refusal.set(Some(problem));
+                self.with_line(Line::hold);
+            }
+            // Draining, overloaded and the like pass: the line tries again.
+            _ => {}
+        }
+    }
+}
