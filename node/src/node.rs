@@ -3,15 +3,28 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anode_shared::ids::Origin;
-use anyhow::Context as _;
+use anode_shared::status::Retention;
+use anyhow::{Context as _, bail};
 use tokio::net::{TcpListener, TcpSocket};
-use tracing::info;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
 
+use crate::api::auth::Access;
+use crate::api::{self, Deps, NodeInfo, Phase};
 use crate::config::{Config, HttpConfig};
-use crate::identity::{AdminToken, DataDir, write_atomically};
+use crate::identity::{AdminToken, DataDir, Identity, write_atomically};
+use crate::store::{Folder, Nobody, Store, StoreOptions};
 
+/// The file by which the commands find the node.
+const ADDRESS: &str = "http.addr";
+/// How long a clean stop may take: below the 30 s after which container systems kill.
+const DEADLINE: Duration = Duration::from_secs(20);
 /// How many ports after the default one are tried where that is taken: more nodes than anyone runs by hand on one machine.
 const PORTS: u16 = 100;
 /// Connections that may wait to be accepted: many subscribers come back at once after a restart.
@@ -25,24 +38,41 @@ pub struct Node {
     name: String,
     token: AdminToken,
     bound: Bound,
+    store: Store,
+    phase: watch::Sender<Phase>,
+    cancel: CancellationToken,
+    tracker: TaskTracker,
 }
 
 impl Node {
-    /// Starts a node: data directory, identity, store, HTTP.
+    /// Starts a node: data directory and identity, the port, the store, then the API and the feed on them.
     ///
     /// # Errors
     /// When one of them cannot be had, with what to do about it.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let began = Instant::now();
         let data_dir = DataDir::open(&config.data_dir)?;
+        let _ = std::fs::remove_file(data_dir.join(ADDRESS));
         let identity = data_dir.identity()?;
         let token = data_dir.admin_token(config.http.admin_token_file.as_deref())?;
         let origin = identity.origin()?;
         let name = config.name.clone().unwrap_or_else(|| default_name(&origin));
-        let (_listener, bound) = listen(&config.http)?;
-        publish_address(&data_dir, bound.address)?;
-        info!(%origin, address = %bound.address, "Node started");
-        tokio::task::yield_now().await;
-        Ok(Self { data_dir, origin, name, token, bound })
+        let (listener, bound) = listen(&config.http)?;
+        let store = open_store(&data_dir, &config, &identity).await?;
+        let (phase, phases) = watch::channel(Phase::Starting);
+        let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
+        let deps = Deps {
+            node: describe(&config, origin, name.clone()),
+            access: Access::new(&token.text, config.http.open_publish, config.http.allow_origins.clone()),
+            phase: phases,
+            cancel: cancel.clone(),
+            tracker: tracker.clone(),
+        };
+        tracker.spawn(serve(listener, deps));
+        phase.send_replace(Phase::Ready);
+        write_atomically(&data_dir.join(ADDRESS), format!("{}\n", bound.address).as_bytes(), 0o644)?;
+        info!(%origin, address = %bound.address, took_ms = began.elapsed().as_millis(), "Node started");
+        Ok(Self { data_dir, origin, name, token, bound, store, phase, cancel, tracker })
     }
 
     /// Its peer id.
@@ -75,14 +105,64 @@ impl Node {
         self.token.new.then_some(self.token.text.as_str())
     }
 
-    /// Stops the node in the order in which data flows, so that nothing acknowledged or in flight is lost.
+    /// Stops the node in the order in which data flows: nothing new is taken, what is in flight is stored and
+    /// acknowledged, then the sockets close.
     ///
     /// # Errors
-    /// When something could not be finished.
+    /// When that takes too long; what was acknowledged is stored all the same.
     pub async fn shutdown(self) -> anyhow::Result<()> {
-        let _ = std::fs::remove_file(self.data_dir.join("http.addr"));
-        tokio::task::yield_now().await;
+        let _ = std::fs::remove_file(self.data_dir.join(ADDRESS));
+        self.phase.send_replace(Phase::Draining);
+        let finished = async {
+            let store = self.store.clone();
+            tokio::task::spawn_blocking(move || store.drain())
+                .await
+                .context("the store broke while draining")?;
+            self.cancel.cancel();
+            self.tracker.close();
+            self.tracker.wait().await;
+            anyhow::Ok(())
+        };
+        match tokio::time::timeout(DEADLINE, finished).await {
+            Ok(finished) => finished?,
+            Err(_) => bail!("some connections did not end within {} s and were cut", DEADLINE.as_secs()),
+        }
+        info!("Node stopped");
         Ok(())
+    }
+}
+
+/// Opens the store that lies in the data directory.
+async fn open_store(data_dir: &DataDir, config: &Config, identity: &Identity) -> anyhow::Result<Store> {
+    let path = data_dir.join("store");
+    let key = identity.signing_key()?;
+    let options = StoreOptions {
+        network: config.network.clone(),
+        retain_age: config.store.retain_age,
+        retain_bytes: config.store.retain_bytes,
+        reserve_disk: config.store.reserve_disk_bytes,
+        segment_bytes: config.store.segment_bytes,
+        ..StoreOptions::default()
+    };
+    let open = move || {
+        let shown = path.display().to_string();
+        let folder = Folder::new(path).with_context(|| format!("cannot make {shown}"))?;
+        let store = Store::open(Arc::new(folder), options, key, Arc::new(Nobody));
+        store.with_context(|| format!("cannot open the store in {shown}"))
+    };
+    tokio::task::spawn_blocking(open).await.context("the store broke while opening")?
+}
+
+/// What the API says of the node.
+fn describe(config: &Config, id: Origin, name: String) -> NodeInfo {
+    let retention = Retention { age_s: config.store.retain_age.as_secs(), bytes: config.store.retain_bytes };
+    NodeInfo { id, name, network: config.network.clone(), addresses: Vec::new(), retention }
+}
+
+/// Serves until cancelled.
+async fn serve(listener: TcpListener, deps: Deps) {
+    if let Err(error) = api::serve(listener, deps).await {
+        error!(%error, "The API ended");
     }
 }
 
@@ -117,7 +197,7 @@ fn listen(config: &HttpConfig) -> anyhow::Result<(TcpListener, Bound)> {
             }
         }
     }
-    anyhow::bail!("no port from {} on is free; name an address with --http", wanted.port())
+    bail!("no port from {} on is free; name an address with --http", wanted.port())
 }
 
 fn host(ip: IpAddr) -> String {
@@ -136,11 +216,6 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// Writes `http.addr`, by which the commands find the node.
-fn publish_address(data_dir: &DataDir, address: SocketAddr) -> anyhow::Result<()> {
-    write_atomically(&data_dir.join("http.addr"), format!("{address}\n").as_bytes(), 0o644)
 }
 
 #[cfg(test)]
