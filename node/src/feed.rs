@@ -1,45 +1,52 @@
 //! Delivery to subscribers, and publishing over sockets.
 //!
-//! A subscriber is a position in the store, not a queue.
+//! A subscriber is a position in the store, not a queue: [`subscriber`] decides what it is sent next, [`tail`] fetches
+//! that, an [`outlet`] takes it: a WebSocket ([`session`]) or a stream of events ([`sse`]). [`publish`] is the way in.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
+use anode_shared::cursor::Cursor;
 use anode_shared::status::{Component, State, SubscriberStatus};
+use anode_shared::time::{Micros, to_rfc3339};
 use axum::extract::ws::WebSocketUpgrade;
-use axum::http::{HeaderMap, Uri};
+use axum::http::HeaderMap;
 use axum::response::Response;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::store::{Start, Store, system_time};
 
 pub mod fault;
+pub mod filter;
+pub mod start;
+pub mod payloads;
+pub mod subscriber;
+pub mod tail;
+pub mod registry;
+pub mod outlet;
+pub mod hub;
+pub mod sse;
+pub mod socket;
+pub mod session;
+pub mod publish;
 
 pub use fault::{Code, Fault};
+pub use start::{FeedRequest, PublishRequest};
 
-/// The query of `/feed`.
-#[derive(Debug, Clone)]
-pub struct FeedRequest(());
+use hub::Hub;
+use registry::Ended;
+use start::Format;
+use subscriber::Mark;
 
-/// The query of `/publish`.
-#[derive(Debug, Clone)]
-pub struct PublishRequest(());
-
-impl FeedRequest {
-    /// Reads the query of a request.
-    ///
-    /// # Errors
-    /// With what to change.
-    pub fn parse(_uri: &Uri) -> Result<Self, Fault> {
-        Ok(Self(()))
-    }
-}
-
-impl PublishRequest {
-    /// Reads the query of a request.
-    ///
-    /// # Errors
-    /// With what to change.
-    pub fn parse(_uri: &Uri) -> Result<Self, Fault> {
-        Ok(Self(()))
-    }
-}
+/// The most subscribers of a node: a process has 20,000 open files at best, and others need some too.
+const MAX_SUBSCRIBERS: usize = 10_000;
+/// The most publishing sockets of a node; each may have a megabyte on its way.
+const MAX_PUBLISHERS: usize = 1_000;
 
 /// Who publishes: the token's name or the wallet's address that stands in the records, or nobody's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,23 +61,66 @@ pub struct Rights {
     pub admin: bool,
 }
 
+/// Figures of the feed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named for what it counts")]
+pub struct FeedMetrics {
+    pub subscribers: u64,
+    pub publishers: u64,
+    pub records: u64,
+    pub bytes: u64,
+    pub gaps: u64,
+    pub filter_errors: u64,
+    pub published: u64,
+    pub refused: u64,
+    /// How many arrivals the last of the subscribers is behind.
+    pub most_lag: u64,
+    /// How many connections ended, by the reason's word.
+    pub ended: Vec<(&'static str, u64)>,
+}
+
 /// The feed of a node: all its subscribers and publishing sockets. A clone is a handle on the same.
 #[derive(Debug, Clone)]
-pub struct Feed;
+pub struct Feed {
+    hub: Arc<Hub>,
+    publishers: Arc<Semaphore>,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+    since: Micros,
+}
 
 impl Feed {
+    /// A feed of this store.
+    pub fn new(store: Store) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(store)),
+            publishers: Arc::new(Semaphore::new(MAX_PUBLISHERS)),
+            tracker: TaskTracker::new(),
+            cancel: CancellationToken::new(),
+            since: system_time(),
+        }
+    }
+
     /// Answers `GET /feed` with a WebSocket.
     ///
     /// # Errors
     /// When there are too many connections, or the node is ending.
     pub fn upgrade(
         &self,
-        _ws: WebSocketUpgrade,
-        _request: FeedRequest,
-        _rights: Rights,
-        _address: SocketAddr,
+        ws: WebSocketUpgrade,
+        request: FeedRequest,
+        rights: Rights,
+        address: SocketAddr,
     ) -> Result<Response, Fault> {
-        Err(Fault::new(Code::Draining, "the feed is not there yet"))
+        let seat = self.seat("websocket", &request, address)?;
+        let (hub, tracker, cancel) = (Arc::clone(&self.hub), self.tracker.clone(), self.cancel.clone());
+        Ok(socket::for_feed(ws).on_upgrade(move |ws| {
+            let wanted = request.subscription;
+            let tail = hub.tail(&wanted, Mark::Begin, hub::SOCKET_PACE);
+            let socket = socket::Socket::new(ws, request.format);
+            let session = session::Session::new(socket, tail, seat, Arc::clone(&hub), rights, cancel);
+            tracker.track_future(async move { hub.totals.count_end(session.run().await) })
+        }))
     }
 
     /// Answers `GET /feed` with Server-Sent Events; `headers` may hold `Last-Event-ID`.
@@ -79,11 +129,27 @@ impl Feed {
     /// When there are too many connections, or the node is ending, or `Last-Event-ID` is no cursor.
     pub fn sse(
         &self,
-        _request: FeedRequest,
-        _headers: &HeaderMap,
-        _address: SocketAddr,
+        mut request: FeedRequest,
+        headers: &HeaderMap,
+        address: SocketAddr,
     ) -> Result<Response, Fault> {
-        Err(Fault::new(Code::Draining, "the feed is not there yet"))
+        if request.format == Format::Cbor {
+            return Err(Fault::new(Code::BadRequest, "events are text: format=cbor needs a WebSocket"));
+        }
+        if let Some(id) = headers.get("last-event-id").filter(|id| !id.is_empty()) {
+            let cursor = id.to_str().ok().and_then(|id| Cursor::parse(id).ok());
+            let wrong = || Fault::new(Code::BadCursor, "Last-Event-ID is no cursor of this feed");
+            request.subscription.begin = Start::After(cursor.ok_or_else(wrong)?);
+        }
+        let seat = self.seat("sse", &request, address)?;
+        let tail = self.hub.tail(&request.subscription, Mark::Begin, hub::EVENTS_PACE);
+        let (response, events) = sse::response();
+        let (totals, cancel) = (Arc::clone(&self.hub.totals), self.cancel.clone());
+        self.tracker.spawn(async move {
+            let ended = sse::run(events, tail, seat, Arc::clone(&totals), cancel).await;
+            totals.count_end(ended);
+        });
+        Ok(response)
     }
 
     /// Answers `GET /publish` with a WebSocket.
@@ -92,26 +158,94 @@ impl Feed {
     /// When there are too many connections, the node is ending, or the promise cannot be kept.
     pub fn publish_socket(
         &self,
-        _ws: WebSocketUpgrade,
-        _request: PublishRequest,
-        _publisher: Publisher,
+        ws: WebSocketUpgrade,
+        request: PublishRequest,
+        publisher: Publisher,
         _address: SocketAddr,
     ) -> Result<Response, Fault> {
-        Err(Fault::new(Code::Draining, "the feed is not there yet"))
+        self.open()?;
+        start::check_ack(request.ack)?;
+        let permit = Arc::clone(&self.publishers).try_acquire_owned().map_err(|_| {
+            Fault::new(Code::Overloaded, "the node has as many publishing sockets as it takes")
+        })?;
+        let (hub, tracker, cancel) = (Arc::clone(&self.hub), self.tracker.clone(), self.cancel.clone());
+        Ok(socket::for_publish(ws).on_upgrade(move |ws| {
+            let socket = socket::Socket::new(ws, Format::Json);
+            let intake = publish::Intake::new(socket, request, publisher, Arc::clone(&hub), cancel);
+            tracker.track_future(async move {
+                hub.totals.count_end(intake.run().await);
+                drop(permit);
+            })
+        }))
+    }
+
+    fn open(&self) -> Result<(), Fault> {
+        if self.cancel.is_cancelled() {
+            return Err(Fault::new(Code::Draining, "the node is shutting down"));
+        }
+        Ok(())
+    }
+
+    fn seat(
+        &self,
+        kind: &'static str,
+        request: &FeedRequest,
+        address: SocketAddr,
+    ) -> Result<registry::Seat, Fault> {
+        self.open()?;
+        self.hub
+            .registry
+            .enter(kind, &request.subscription, address, system_time(), MAX_SUBSCRIBERS)
+            .ok_or_else(|| Fault::new(Code::Overloaded, "the node has as many subscribers as it takes"))
     }
 
     /// Who is connected; addresses and filters only for `admin`.
-    pub fn subscribers(&self, _admin: bool) -> Vec<SubscriberStatus> {
-        Vec::new()
+    pub fn subscribers(&self, admin: bool) -> Vec<SubscriberStatus> {
+        self.hub.registry.list(admin, Instant::now())
     }
 
     /// How the feed is, for `status`.
     pub fn component(&self) -> Component {
+        let metrics = self.metrics();
+        let figures = [
+            ("subscribers", metrics.subscribers),
+            ("publishers", metrics.publishers),
+            ("records", metrics.records),
+            ("bytes", metrics.bytes),
+            ("lag_arrivals", metrics.most_lag),
+        ];
         Component {
             state: State::Ok,
             detail: None,
-            since: anode_shared::time::to_rfc3339(0),
-            figures: std::collections::BTreeMap::new(),
+            since: to_rfc3339(self.since),
+            figures: figures
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .collect::<BTreeMap<_, _>>(),
         }
+    }
+
+    /// The feed's figures, for `metrics`.
+    pub fn metrics(&self) -> FeedMetrics {
+        let totals = &self.hub.totals;
+        FeedMetrics {
+            subscribers: self.hub.registry.count() as u64,
+            publishers: (MAX_PUBLISHERS - self.publishers.available_permits()) as u64,
+            records: totals.records.load(Relaxed),
+            bytes: totals.bytes.load(Relaxed),
+            gaps: totals.gaps.load(Relaxed),
+            filter_errors: totals.filter_errors.load(Relaxed),
+            published: totals.published.load(Relaxed),
+            refused: totals.refused.load(Relaxed),
+            most_lag: self.hub.registry.most_lag(),
+            ended: Ended::ALL.iter().map(|ended| (ended.as_str(), totals.ended(*ended))).collect(),
+        }
+    }
+
+    /// Ends every connection: what was taken is answered first, so the store must still be there. Waits for all.
+    pub async fn shutdown(&self) {
+        self.cancel.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
     }
 }

@@ -1,5 +1,7 @@
 //! What went wrong, in the words that REST answers and socket frames share.
 
+use crate::store::Refused;
+
 /// A refusal: a word for programs, a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
@@ -85,5 +87,17 @@ impl Fault {
     /// A refusal with this word and sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into() }
+    }
+}
+
+impl From<Refused> for Fault {
+    fn from(refused: Refused) -> Self {
+        let code = match refused {
+            Refused::Overloaded => Code::Overloaded,
+            Refused::Draining => Code::Draining,
+            Refused::Full => Code::StorageFull,
+            Refused::Failed => Code::StorageFailed,
+        };
+        Self::new(code, refused.to_string())
     }
 }

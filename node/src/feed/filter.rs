@@ -1,0 +1,256 @@
+//! Readers' filters: CEL expressions over one record, bounded so that a hostile one costs nobody else anything.
+//!
+//! | variable | type |
+//! |---|---|
+//! | `topic` | string |
+//! | `source`, `publisher` | string, or null |
+//! | `time` | timestamp: `time > timestamp("2026-11-23T02:47:00Z")`, `time.getHours() == 3` |
+//! | `payload` | the JSON value; whole numbers are `int` (`uint` above 2^63), others `double` |
+//!
+//! A payload that is not JSON is absent: a filter that touches it errs. One that errs on a record does not match it.
+//! Functions are those of CEL and its string extension but for what [`check`] refuses; what an evaluation may cost
+//! is counted by [`fuel`].
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use anode_shared::record::RecordRef;
+use anode_shared::time::{Micros, to_rfc3339};
+use cel::common::ast::SourceInfo;
+use cel::common::types::{CelBool, CelNull, CelString};
+use cel::common::value::CowVal;
+use cel::context::VariableResolver;
+use cel::{Context, IdedExpr, Value};
+
+mod words;
+mod check;
+mod fuel;
+mod guards;
+mod rewrite;
+pub mod json;
+
+use super::payloads::Parsed;
+use crate::store::Loaded;
+use check::Refusal;
+use guards::Pattern;
+use json::Json;
+
+/// The longest filter, in bytes.
+pub const MAX_BYTES: usize = 4_096;
+/// How deep brackets may nest in the text: the parser recurses on the thread's stack before anything is checked.
+const MAX_NESTING: usize = 32;
+
+/// A filter, compiled once for a subscription; a clone shares it.
+#[derive(Debug, Clone)]
+pub struct Filter(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    text: Box<str>,
+    root: IdedExpr,
+    patterns: Vec<Pattern>,
+    per_element: u64,
+}
+
+/// Why a text is no filter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct FilterError {
+    /// What is not allowed or not understood.
+    pub detail: String,
+    /// Where: line and column, both from 1.
+    pub position: Option<(usize, usize)>,
+}
+
+impl fmt::Display for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.position {
+            Some((line, column)) => write!(f, "line {line}, column {column}: {}", self.detail),
+            None => f.write_str(&self.detail),
+        }
+    }
+}
+
+/// What a filter says of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It matches.
+    Match,
+    /// It does not.
+    Pass,
+    /// It cannot be said; the record is not delivered.
+    Erred,
+}
+
+/// A record as a filter sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The record, of which the payload's bytes are not looked at.
+    pub record: &'a RecordRef<'a>,
+    /// Its payload, where it is JSON.
+    pub payload: Option<&'a Json>,
+}
+
+impl Filter {
+    /// Compiles a filter.
+    ///
+    /// # Errors
+    /// With the place, and what is not allowed there.
+    pub fn compile(text: &str) -> Result<Self, FilterError> {
+        if text.len() > MAX_BYTES {
+            return Err(FilterError::whole(format!(
+                "the filter has {} bytes; at most {MAX_BYTES} are taken",
+                text.len()
+            )));
+        }
+        check_nesting(text)?;
+        let (mut root, places) = parse(text)?;
+        let locate = |refusal: Refusal| FilterError {
+            detail: refusal.detail,
+            position: places.offset_for(refusal.node).map(|(start, _)| position(text, start as usize)),
+        };
+        let findings = check::check(&root).map_err(locate)?;
+        let patterns = rewrite::rewrite(&mut root).map_err(locate)?;
+        let per_element = findings.per_element;
+        Ok(Self(Arc::new(Inner { text: text.into(), root, patterns, per_element })))
+    }
+
+    /// The filter as it was given.
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Whether the payload is looked at, and so has to be parsed.
+    pub fn needs_payload(&self) -> bool {
+        self.0.text.contains("payload")
+    }
+
+    /// Holds the filter against a record.
+    pub fn judge(&self, facts: Facts<'_>) -> Verdict {
+        // The evaluator is not ours, its input not our friends': a panic in it must not end the subscriber's task.
+        let verdict = catch_unwind(AssertUnwindSafe(|| {
+            fuel::run(self.0.per_element, || self.evaluate(facts)).unwrap_or(Verdict::Erred)
+        }));
+        verdict.unwrap_or(Verdict::Erred)
+    }
+
+    /// Holds the filter against a record of a batch; `parsed` holds its payload where the filter needs it.
+    pub fn judge_in(&self, batch: &Loaded, index: usize, parsed: Option<&Parsed>) -> Verdict {
+        let payload = parsed.and_then(|parsed| parsed.get(batch, index));
+        self.judge(Facts { record: &batch.record(index), payload })
+    }
+
+    /// Whether a record of a batch matches.
+    pub fn matches(&self, batch: &Loaded, index: usize) -> bool {
+        let record = batch.record(index);
+        let needed = self.needs_payload() && record.is_json();
+        let payload = if needed { Json::parse(record.payload) } else { None };
+        self.judge(Facts { record: &record, payload: payload.as_ref() }) == Verdict::Match
+    }
+
+    fn evaluate(&self, facts: Facts<'_>) -> Verdict {
+        let Ok(env) = guards::env() else {
+            return Verdict::Erred;
+        };
+        let names = Names { facts, patterns: &self.0.patterns };
+        let mut context = Context::with_env(Arc::clone(env));
+        context.set_variable_resolver(&names);
+        let value = Value::resolve_val(&self.0.root, &context);
+        match value.ok().and_then(|value| value.downcast_ref::<CelBool>().map(|it| *it.inner())) {
+            Some(true) => Verdict::Match,
+            Some(false) => Verdict::Pass,
+            None => Verdict::Erred,
+        }
+    }
+}
+
+impl FilterError {
+    fn whole(detail: String) -> Self {
+        Self { detail, position: None }
+    }
+}
+
+fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), FilterError> {
+    let env = guards::env().map_err(FilterError::whole)?;
+    let parsed = catch_unwind(AssertUnwindSafe(|| env.parser().parse_with_source_info(text)));
+    let Ok(parsed) = parsed else {
+        return Err(FilterError::whole("the filter cannot be read".to_owned()));
+    };
+    parsed.map_err(|errors| match errors.errors.first() {
+        None => FilterError::whole("the filter cannot be read".to_owned()),
+        Some(error) => FilterError {
+            detail: error.msg.chars().take(200).collect(),
+            position: usize::try_from(error.pos.0)
+                .ok()
+                .zip(usize::try_from(error.pos.1).ok())
+                .filter(|(line, _)| *line > 0),
+        },
+    })
+}
+
+/// Refuses brackets that nest too deep, and long runs of signs, before the parser meets them.
+fn check_nesting(text: &str) -> Result<(), FilterError> {
+    let (mut depth, mut run) = (0_usize, 0_usize);
+    for (place, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        run = if matches!(byte, b'!' | b'-' | b'?') { run + 1 } else { 0 };
+        if depth > MAX_NESTING || run > MAX_NESTING {
+            return Err(FilterError {
+                detail: format!("the expression nests deeper than {MAX_NESTING} levels"),
+                position: Some(position(text, place)),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Line and column of a place in the text, both from 1.
+fn position(text: &str, place: usize) -> (usize, usize) {
+    let before: Vec<char> = text.chars().take(place).collect();
+    let line = before.iter().filter(|c| **c == '\n').count();
+    let column = before.iter().rev().take_while(|c| **c != '\n').count();
+    (line + 1, column + 1)
+}
+
+/// Finds the variables of a filter in a record.
+struct Names<'a> {
+    facts: Facts<'a>,
+    patterns: &'a [Pattern],
+}
+
+static NULL: CelNull = CelNull;
+
+fn text_or_null<'b>(text: Option<&'b str>) -> CowVal<'b, 'b> {
+    text.map_or(CowVal::Borrowed(&NULL), |text| CowVal::owned(CelString::from(text)))
+}
+
+impl VariableResolver for Names<'_> {
+    fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        let record = self.facts.record;
+        match name {
+            "payload" => self.facts.payload?.taken().ok(),
+            "topic" => Some(CowVal::owned(CelString::from(record.topic))),
+            "source" => Some(text_or_null(record.source.as_ref().map(|source| source.name))),
+            "publisher" => Some(text_or_null(record.publisher)),
+            "time" => timestamp(record.time),
+            _ => {
+                let place: usize = name.strip_prefix(rewrite::PATTERN_PREFIX)?.parse().ok()?;
+                Some(CowVal::Borrowed(self.patterns.get(place)?))
+            }
+        }
+    }
+}
+
+/// A time as CEL's own function makes it.
+fn timestamp<'b>(time: Micros) -> Option<CowVal<'b, 'b>> {
+    let text: [CowVal<'b, 'b>; 1] = [CowVal::owned(CelString::from(to_rfc3339(time)))];
+    let make = guards::env().ok()?.find_overload("timestamp", &text)?;
+    make(text.into()).ok()
+}
+
+#[cfg(test)]
+mod tests;

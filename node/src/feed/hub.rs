@@ -1,0 +1,58 @@
+//! What all connections of the feed share.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use super::payloads::Payloads;
+use super::registry::{Registry, Totals};
+use super::start::Subscription;
+use super::subscriber::{Mark, Sieve, Subscriber};
+use super::tail::Tail;
+use crate::store::{Start, Store};
+
+/// How long a WebSocket goes at most without a cursor while anything moves.
+pub const SOCKET_PACE: Duration = Duration::from_secs(5);
+/// The same for events, whose clients resume by nothing else.
+pub const EVENTS_PACE: Duration = Duration::from_secs(1);
+/// How many readers read storage at once: more would only take turns on the same disk and cores.
+const READING: usize = 8;
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Hub {
+    /// What they read and write.
+    pub store: Store,
+    /// Who they are.
+    pub registry: Arc<Registry>,
+    /// What they did.
+    pub totals: Arc<Totals>,
+    payloads: Arc<Payloads>,
+    reading: Arc<Semaphore>,
+}
+
+impl Hub {
+    /// Nobody connected yet.
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            registry: Arc::default(),
+            totals: Arc::default(),
+            payloads: Arc::default(),
+            reading: Arc::new(Semaphore::new(READING)),
+        }
+    }
+
+    /// A reader of a subscription.
+    pub fn tail(&self, wanted: &Subscription, first: Mark, pace: Duration) -> Tail {
+        let sieve = Sieve {
+            topics: wanted.topics.clone(),
+            filter: wanted.filter.clone(),
+            payloads: Arc::clone(&self.payloads),
+        };
+        let live = wanted.begin == Start::Live;
+        let subscriber = Subscriber::new(sieve.clone(), pace, first, live, Instant::now());
+        Tail::open(&self.store, wanted, sieve, subscriber, &self.reading)
+    }
+}

@@ -1,0 +1,277 @@
+//! Who is connected, and what was delivered.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anode_shared::status::SubscriberStatus;
+use anode_shared::time::{Micros, to_rfc3339};
+
+use super::start::Subscription;
+
+/// A rate is an average over about a minute, in pieces of this length.
+const PIECE: Duration = Duration::from_secs(10);
+/// How many pieces are kept.
+const PIECES: usize = 6;
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The client left.
+    Left,
+    /// The node is ending.
+    Shutdown,
+    /// The client sent what is not allowed.
+    Policy,
+    /// The client sent too much at once.
+    TooBig,
+    /// Nothing was accepted for too long.
+    Stalled,
+    /// The node could not go on.
+    Failed,
+}
+
+impl Ended {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Left, Self::Shutdown, Self::Policy, Self::TooBig, Self::Stalled, Self::Failed];
+
+    /// The word for metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Shutdown => "shutdown",
+            Self::Policy => "policy",
+            Self::TooBig => "too_big",
+            Self::Stalled => "stalled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Counters over all connections of this run.
+#[derive(Debug, Default)]
+pub struct Totals {
+    /// Records sent.
+    pub records: AtomicU64,
+    /// Bytes of records sent.
+    pub bytes: AtomicU64,
+    /// Gap frames sent.
+    pub gaps: AtomicU64,
+    /// Records on which a filter erred.
+    pub filter_errors: AtomicU64,
+    /// Records taken over sockets.
+    pub published: AtomicU64,
+    /// Records refused over sockets.
+    pub refused: AtomicU64,
+    ended: [AtomicU64; Ended::ALL.len()],
+}
+
+impl Totals {
+    /// Counts a connection's end.
+    pub fn count_end(&self, ended: Ended) {
+        self.ended[ended as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many connections ended so.
+    pub fn ended(&self, ended: Ended) -> u64 {
+        self.ended[ended as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// One subscriber as others see it.
+#[derive(Debug)]
+pub struct Entry {
+    id: u64,
+    kind: &'static str,
+    since: Micros,
+    address: SocketAddr,
+    wanted: Mutex<(Vec<String>, Option<String>)>,
+    records: AtomicU64,
+    bytes: AtomicU64,
+    lag: AtomicU64,
+    rate: Mutex<Rate>,
+}
+
+#[derive(Debug)]
+struct Rate {
+    pieces: VecDeque<(Instant, u64)>,
+}
+
+impl Rate {
+    fn add(&mut self, records: u64, now: Instant) {
+        match self.pieces.back_mut() {
+            Some((begun, count)) if now < *begun + PIECE => *count += records,
+            _ => self.pieces.push_back((now, records)),
+        }
+        if self.pieces.len() > PIECES + 1 {
+            self.pieces.pop_front();
+        }
+    }
+
+    fn per_second(&self, now: Instant) -> f64 {
+        let window = PIECE * u32::try_from(PIECES).unwrap_or(6);
+        let fresh = self.pieces.iter().filter(|(begun, _)| now < *begun + window);
+        let (oldest, count) =
+            fresh.fold((now, 0), |(oldest, sum), (begun, count)| (oldest.min(*begun), sum + count));
+        // Less than a second says nothing about a rate.
+        count as f64 / now.duration_since(oldest).as_secs_f64().max(1.0)
+    }
+}
+
+impl Entry {
+    /// Counts what was sent in one go, and how far the reader is behind after it.
+    pub fn sent(&self, records: u64, bytes: u64, lag: u64, now: Instant) {
+        self.lag.store(lag, Ordering::Relaxed);
+        if records > 0 {
+            self.records.fetch_add(records, Ordering::Relaxed);
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            lock(&self.rate).add(records, now);
+        }
+    }
+
+    /// Says that it follows something else now.
+    pub fn follows(&self, wanted: &Subscription) {
+        *lock(&self.wanted) = words(wanted);
+    }
+
+    fn status(&self, admin: bool, now: Instant) -> SubscriberStatus {
+        let (topics, filter) = lock(&self.wanted).clone();
+        SubscriberStatus {
+            id: self.id,
+            kind: self.kind.to_owned(),
+            topics,
+            since: to_rfc3339(self.since),
+            records: self.records.load(Ordering::Relaxed),
+            rate: lock(&self.rate).per_second(now),
+            lag: self.lag.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            address: admin.then(|| self.address.to_string()),
+            filter: filter.filter(|_| admin),
+        }
+    }
+}
+
+fn words(wanted: &Subscription) -> (Vec<String>, Option<String>) {
+    let patterns = wanted.patterns.iter().map(ToString::to_string).collect();
+    (patterns, wanted.filter.as_ref().map(|filter| filter.text().to_owned()))
+}
+
+/// All subscribers.
+#[derive(Debug, Default)]
+pub struct Registry {
+    next: AtomicU64,
+    entries: Mutex<BTreeMap<u64, Arc<Entry>>>,
+}
+
+/// A subscriber's place in the registry, until it is dropped.
+#[derive(Debug)]
+pub struct Seat {
+    registry: Arc<Registry>,
+    entry: Arc<Entry>,
+}
+
+impl std::ops::Deref for Seat {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        lock(&self.registry.entries).remove(&self.entry.id);
+    }
+}
+
+impl Registry {
+    /// Takes a subscriber in; `None` where there are `most` already.
+    pub fn enter(
+        self: &Arc<Self>,
+        kind: &'static str,
+        wanted: &Subscription,
+        address: SocketAddr,
+        now: Micros,
+        most: usize,
+    ) -> Option<Seat> {
+        let mut entries = lock(&self.entries);
+        if entries.len() >= most {
+            return None;
+        }
+        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let entry = Arc::new(Entry {
+            id,
+            kind,
+            since: now,
+            address,
+            wanted: Mutex::new(words(wanted)),
+            records: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            lag: AtomicU64::new(0),
+            rate: Mutex::new(Rate { pieces: VecDeque::new() }),
+        });
+        entries.insert(id, Arc::clone(&entry));
+        drop(entries);
+        Some(Seat { registry: Arc::clone(self), entry })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        lock(&self.entries).len()
+    }
+
+    /// How far the last of them is behind, in arrivals.
+    pub fn most_lag(&self) -> u64 {
+        lock(&self.entries).values().map(|entry| entry.lag.load(Ordering::Relaxed)).max().unwrap_or(0)
+    }
+
+    /// Each of them.
+    pub fn list(&self, admin: bool, now: Instant) -> Vec<SubscriberStatus> {
+        let entries: Vec<_> = lock(&self.entries).values().cloned().collect();
+        entries.iter().map(|entry| entry.status(admin, now)).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_averages_over_about_a_minute() {
+        let start = Instant::now();
+        let mut rate = Rate { pieces: VecDeque::new() };
+        for second in 0..120 {
+            rate.add(100, start + Duration::from_secs(second));
+        }
+        let after = rate.per_second(start + Duration::from_secs(120));
+        assert!((90.0..=110.0).contains(&after), "{after}");
+        assert!(rate.per_second(start + Duration::from_secs(300)).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn it_takes_in_only_so_many_and_forgets_who_left() {
+        let registry = Arc::new(Registry::default());
+        let wanted = Subscription::new(&["a.*"], Some("payload.x > 1"), None).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 9));
+        let seat = registry.enter("sse", &wanted, address, 0, 1).unwrap();
+        assert!(registry.enter("sse", &wanted, address, 0, 1).is_none());
+        seat.sent(2, 100, 5, Instant::now());
+        let open = &registry.list(false, Instant::now())[0];
+        assert_eq!(
+            (open.records, open.bytes, open.lag, &open.address, &open.filter),
+            (2, 100, 5, &None, &None)
+        );
+        let all = &registry.list(true, Instant::now())[0];
+        assert_eq!(all.filter.as_deref(), Some("payload.x > 1"));
+        assert_eq!((all.topics[0].as_str(), registry.most_lag()), ("a.*", 5));
+        drop(seat);
+        assert_eq!(registry.count(), 0);
+    }
+}

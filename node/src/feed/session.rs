@@ -1,0 +1,264 @@
+//! A client of `/feed` over a WebSocket: one subscription, which it may change, and records that it publishes.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use anode_shared::frames::Frame;
+use anode_shared::ids::RecordId;
+use anode_shared::publish::{PublishError, PublishObject, Publishable};
+use axum::extract::ws::Message;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+
+use super::fault::{Code, Fault};
+use super::hub::Hub;
+use super::outlet::{Outlet as _, burst, encode, error_frame};
+use super::registry::{Ended, Seat};
+use super::socket::Socket;
+use super::start::{SubscribeMessage, check_ack};
+use super::subscriber::Mark;
+use super::tail::{Tail, Work};
+use super::{Publisher, Rights};
+use crate::store::{NewRecord, Publishing, Refused};
+
+/// How many records of one client may wait for stable storage; then it is read no further.
+const IN_FLIGHT: usize = 256;
+/// The longest `ref` that is echoed.
+const MAX_REFERENCE: usize = 256;
+
+/// What a client called a record.
+type Reference = Option<Value>;
+type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// What becomes of a record.
+struct Answer {
+    reference: Reference,
+    taken: Result<RecordId, Fault>,
+}
+
+/// A client with its subscription.
+pub struct Session {
+    socket: Socket,
+    tail: Tail,
+    seat: Seat,
+    hub: Arc<Hub>,
+    rights: Rights,
+    answers: FuturesUnordered<Answering>,
+    /// A record that the store has no room for yet; nothing is read meanwhile.
+    held: Option<(Reference, NewRecord)>,
+    cancel: CancellationToken,
+}
+
+/// What happens next in a session.
+enum Turn {
+    Over,
+    Answer(Answer),
+    Room,
+    Said(Result<Message, Ended>),
+    Ready(Result<Work, Fault>),
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("tail", &self.tail).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// A session that begins.
+    pub fn new(
+        socket: Socket,
+        tail: Tail,
+        seat: Seat,
+        hub: Arc<Hub>,
+        rights: Rights,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self { socket, tail, seat, hub, rights, answers: FuturesUnordered::new(), held: None, cancel }
+    }
+
+    /// Serves the client until it leaves or has to.
+    pub async fn run(mut self) -> Ended {
+        let ended = loop {
+            if let Err(ended) = self.turn().await {
+                break ended;
+            }
+        };
+        let format = self.socket.format();
+        let last =
+            self.tail.stand().map(|cursor| encode(&Frame::Cursor { cursor: cursor.to_string() }, format));
+        self.socket.close(ended, last.filter(|_| matches!(ended, Ended::Shutdown | Ended::Stalled))).await;
+        ended
+    }
+
+    async fn turn(&mut self) -> Result<(), Ended> {
+        let listening = self.held.is_none() && self.answers.len() < IN_FLIGHT;
+        // The end goes first, then answers, then what the client says: a feed that never rests holds back none of them.
+        let turn = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Turn::Over,
+            Some(answer) = self.answers.next() => Turn::Answer(answer),
+            () = self.hub.store.room(), if self.held.is_some() => Turn::Room,
+            said = self.socket.receive(), if listening => Turn::Said(said),
+            work = self.tail.ready() => Turn::Ready(work),
+        };
+        match turn {
+            Turn::Over => Err(Ended::Shutdown),
+            Turn::Answer(answer) => self.answer(answer).await,
+            Turn::Room => self.retry().await,
+            Turn::Said(said) => self.said(said?).await,
+            Turn::Ready(Ok(work)) => {
+                burst(&mut self.socket, &mut self.tail, work, &self.seat, &self.hub.totals).await
+            }
+            Turn::Ready(Err(fault)) => self.end(fault, Ended::Failed).await,
+        }
+    }
+
+    /// Says what was wrong, and ends.
+    async fn end(&mut self, fault: Fault, ended: Ended) -> Result<(), Ended> {
+        let frame = encode(&error_frame(&fault), self.socket.format());
+        self.socket.control(frame, None).await?;
+        self.socket.flush().await?;
+        Err(ended)
+    }
+
+    async fn said(&mut self, message: Message) -> Result<(), Ended> {
+        let Message::Text(text) = message else {
+            return self
+                .end(Fault::new(Code::BadRequest, "messages are JSON in text frames"), Ended::Policy)
+                .await;
+        };
+        let kind = match serde_json::from_str::<Kind<'_>>(&text) {
+            Ok(kind) => kind,
+            Err(error) => {
+                let fault = Fault::new(Code::BadRequest, format!("not a message: {error}"));
+                return self.end(fault, Ended::Policy).await;
+            }
+        };
+        match kind.kind.as_deref() {
+            Some("publish") => self.publish(&text, kind.reference).await,
+            Some("subscribe") => self.subscribe(&text).await,
+            _ => {
+                let fault = Fault::new(Code::BadRequest, "a message's type is subscribe or publish");
+                self.end(fault, Ended::Policy).await
+            }
+        }
+    }
+
+    async fn subscribe(&mut self, text: &str) -> Result<(), Ended> {
+        let wanted = serde_json::from_str::<SubscribeMessage>(text)
+            .map_err(|error| Fault::new(Code::BadRequest, format!("not a subscribe message: {error}")))
+            .and_then(SubscribeMessage::subscription);
+        match wanted {
+            Ok(wanted) => {
+                self.seat.follows(&wanted);
+                self.tail = self.hub.tail(&wanted, Mark::Subscribed, super::hub::SOCKET_PACE);
+                Ok(())
+            }
+            Err(fault) => self.end(fault, Ended::Policy).await,
+        }
+    }
+
+    async fn publish(&mut self, text: &str, reference: Option<&RawValue>) -> Result<(), Ended> {
+        // An answer always has a `ref`, so that it is told from an error that ends the connection.
+        let reference = match reference.filter(|reference| reference.get().len() <= MAX_REFERENCE) {
+            Some(reference) => serde_json::from_str(reference.get()).unwrap_or(Value::Null),
+            None => Value::Null,
+        };
+        match self.rights.publish.as_ref().ok_or_else(unauthorized).and_then(|who| new_record(text, who)) {
+            Ok(record) => self.offer(Some(reference), record).await,
+            Err(fault) => self.answer(Answer { reference: Some(reference), taken: Err(fault) }).await,
+        }
+    }
+
+    async fn offer(&mut self, reference: Reference, record: NewRecord) -> Result<(), Ended> {
+        match self.hub.store.publish(vec![record.clone()]) {
+            Ok(publishing) => {
+                self.answers.push(Box::pin(wait(reference, publishing)));
+                Ok(())
+            }
+            Err(Refused::Overloaded) => {
+                self.held = Some((reference, record));
+                Ok(())
+            }
+            Err(refused) => self.answer(Answer { reference, taken: Err(refused.into()) }).await,
+        }
+    }
+
+    async fn retry(&mut self) -> Result<(), Ended> {
+        match self.held.take() {
+            Some((reference, record)) => self.offer(reference, record).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn answer(&mut self, answer: Answer) -> Result<(), Ended> {
+        let frame = match answer.taken {
+            Ok(id) => {
+                self.hub.totals.published.fetch_add(1, Relaxed);
+                let id = id.to_string();
+                Frame::Published { reference: answer.reference, n: None, id, ack: Default::default() }
+            }
+            Err(fault) => {
+                self.hub.totals.refused.fetch_add(1, Relaxed);
+                let code = fault.code.as_str().to_owned();
+                Frame::Error { reference: answer.reference, n: None, code, detail: fault.detail }
+            }
+        };
+        self.socket.control(encode(&frame, self.socket.format()), None).await?;
+        self.socket.flush().await
+    }
+}
+
+async fn wait(reference: Reference, publishing: Publishing) -> Answer {
+    let taken = publishing.await.map_err(Fault::from).and_then(|ids| {
+        ids.first().copied().ok_or_else(|| Fault::new(Code::StorageFailed, "the store gave no id"))
+    });
+    Answer { reference, taken }
+}
+
+/// What every message has.
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(rename = "type", borrow, default)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(rename = "ref", borrow, default)]
+    reference: Option<&'a RawValue>,
+}
+
+fn unauthorized() -> Fault {
+    Fault::new(
+        Code::Unauthorized,
+        "publishing needs a token (Authorization: Bearer …, or ticket= in the query), or a node with --open-publish",
+    )
+}
+
+fn new_record(text: &str, publisher: &Publisher) -> Result<NewRecord, Fault> {
+    let object: PublishObject<'_> = serde_json::from_str(text)
+        .map_err(|error| Fault::new(Code::BadRecord, format!("not a record to publish: {error}")))?;
+    if object.reference.is_some_and(|reference| reference.get().len() > MAX_REFERENCE) {
+        return Err(Fault::new(Code::BadRecord, format!("ref has at most {MAX_REFERENCE} bytes")));
+    }
+    check_ack(object.ack.unwrap_or_default())?;
+    let Publishable { topic, payload, content_type, dedupe, publisher_signature } =
+        object.check().map_err(|error| match error {
+            PublishError::TooBig(_) => Fault::new(Code::TooBig, error.to_string()),
+            PublishError::Malformed(detail) => Fault::new(Code::BadRecord, detail),
+        })?;
+    Ok(NewRecord {
+        topic,
+        payload: payload.into(),
+        content_type,
+        publisher: publisher.0.clone(),
+        publisher_signature,
+        dedupe,
+        source: None,
+    })
+}

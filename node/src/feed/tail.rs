@@ -1,0 +1,264 @@
+//! Drives a subscriber's reader: out of memory where it can, out of storage on threads that may block.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anode_shared::cursor::Cursor;
+use tokio::sync::{Semaphore, watch};
+
+use super::fault::{Code, Fault};
+use super::start::Subscription;
+use super::subscriber::{Mark, Next, Sieve, Subscriber};
+use crate::store::{Lag, Reader, Start, Step, Store, Then};
+
+/// What blocks, done elsewhere: the reader goes there and comes back.
+type Away = Pin<Box<dyn Future<Output = Back> + Send>>;
+
+/// What comes back.
+enum Back {
+    Opened(Result<(Box<Reader>, Cursor), Fault>),
+    Step(Box<Reader>, Step),
+    Cursor(Box<Reader>, Cursor),
+    /// The thread ended without an answer: the runtime is going down, or reading panicked.
+    Lost,
+}
+
+enum Place {
+    Here(Box<Reader>),
+    Away(Away),
+    Lost,
+}
+
+/// What the subscriber is to be sent, or why nothing is there now.
+#[derive(Debug)]
+pub enum Work {
+    /// Send this.
+    Send(Next),
+    /// Where the reader stands, to be said for this reason.
+    Stand(Mark, Box<Cursor>),
+}
+
+/// A subscriber's reader with what it gave.
+pub struct Tail {
+    subscriber: Subscriber,
+    place: Place,
+    newest: watch::Receiver<u64>,
+    /// A mark whose cursor is being fetched.
+    mark: Option<Mark>,
+    /// The cursor that the reader began with: where the first mark stands.
+    began: Option<Box<Cursor>>,
+    blocking: Arc<Semaphore>,
+    lag: Lag,
+}
+
+impl std::fmt::Debug for Tail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tail").field("subscriber", &self.subscriber).finish_non_exhaustive()
+    }
+}
+
+impl Tail {
+    /// A reader for the subscription; it is opened when it is first asked.
+    pub fn open(
+        store: &Store,
+        wanted: &Subscription,
+        sieve: Sieve,
+        subscriber: Subscriber,
+        blocking: &Arc<Semaphore>,
+    ) -> Self {
+        let (newest, store) = (store.newest(), store.clone());
+        let start = wanted.begin.clone();
+        let opening =
+            elsewhere(Arc::clone(blocking), move || Back::Opened(open_reader(&store, &start, &sieve)));
+        Self {
+            subscriber,
+            place: Place::Away(opening),
+            newest,
+            mark: None,
+            began: None,
+            blocking: Arc::clone(blocking),
+            lag: Lag::default(),
+        }
+    }
+
+    /// How far the reader was behind when it was last here.
+    pub fn lag(&self) -> Lag {
+        self.lag
+    }
+
+    /// How many records the filter erred on since this was last asked.
+    pub fn take_filter_errors(&mut self) -> u64 {
+        self.subscriber.take_filter_errors()
+    }
+
+    /// Where the reader stands, when that can be said at once.
+    pub fn stand(&self) -> Option<Cursor> {
+        match &self.place {
+            Place::Here(reader) if self.subscriber.is_even() => Some(reader.cursor()),
+            _ => None,
+        }
+    }
+
+    /// Waits until there is something to send. May be dropped and called again.
+    ///
+    /// # Errors
+    /// When the subscription cannot begin, or storage cannot be read.
+    pub async fn ready(&mut self) -> Result<Work, Fault> {
+        loop {
+            if let Some(work) = self.turn(Instant::now()).await? {
+                return Ok(work);
+            }
+        }
+    }
+
+    /// What else there is to send at once, without waiting for an arrival or for storage.
+    ///
+    /// # Errors
+    /// When the reader is lost.
+    pub fn at_once(&mut self, now: Instant) -> Result<Option<Work>, Fault> {
+        while matches!(self.place, Place::Here(_)) && self.mark.is_none() {
+            match self.subscriber.next(now) {
+                next @ (Next::Record(..) | Next::Gap(_)) => return Ok(Some(Work::Send(next))),
+                Next::Cursor(mark) => self.mark = Some(mark),
+                Next::Poll => self.poll()?,
+                Next::Storage | Next::Wait(_) => break,
+            }
+        }
+        Ok(None)
+    }
+
+    async fn turn(&mut self, now: Instant) -> Result<Option<Work>, Fault> {
+        if let Place::Away(away) = &mut self.place {
+            let back = away.as_mut().await;
+            return self.back(back);
+        }
+        if let Some(mark) = self.mark {
+            return self.tell(mark);
+        }
+        match self.subscriber.next(now) {
+            next @ (Next::Record(..) | Next::Gap(_)) => return Ok(Some(Work::Send(next))),
+            Next::Cursor(mark) => self.mark = Some(mark),
+            Next::Poll => self.poll()?,
+            Next::Storage => self.read_storage()?,
+            Next::Wait(until) => self.wait(until).await,
+        }
+        Ok(None)
+    }
+
+    fn reader(&mut self) -> Result<Box<Reader>, Fault> {
+        match std::mem::replace(&mut self.place, Place::Lost) {
+            Place::Here(reader) => Ok(reader),
+            Place::Away(_) | Place::Lost => Err(lost()),
+        }
+    }
+
+    fn poll(&mut self) -> Result<(), Fault> {
+        // What arrives from here on wakes the wait that may follow.
+        self.newest.mark_unchanged();
+        let Place::Here(reader) = &mut self.place else { return Err(lost()) };
+        let step = reader.poll();
+        self.lag = if step.then == Then::Live { Lag::default() } else { reader.lag() };
+        self.subscriber.give(step, true);
+        Ok(())
+    }
+
+    fn read_storage(&mut self) -> Result<(), Fault> {
+        let mut reader = self.reader()?;
+        self.lag = reader.lag();
+        self.place = Place::Away(elsewhere(Arc::clone(&self.blocking), move || {
+            let step = reader.poll_storage();
+            Back::Step(reader, step)
+        }));
+        Ok(())
+    }
+
+    /// Gives the cursor of a mark; it is read elsewhere where the reader is not at the newest arrival.
+    fn tell(&mut self, mark: Mark) -> Result<Option<Work>, Fault> {
+        if let Some(cursor) = self.began.take() {
+            self.mark = None;
+            return Ok(Some(Work::Stand(mark, cursor)));
+        }
+        let reader = self.reader()?;
+        if reader.lag().arrivals == 0 {
+            let cursor = Box::new(reader.cursor());
+            self.place = Place::Here(reader);
+            self.mark = None;
+            return Ok(Some(Work::Stand(mark, cursor)));
+        }
+        self.place = Place::Away(elsewhere(Arc::clone(&self.blocking), move || {
+            let cursor = reader.cursor();
+            Back::Cursor(reader, cursor)
+        }));
+        Ok(None)
+    }
+
+    fn back(&mut self, back: Back) -> Result<Option<Work>, Fault> {
+        self.place = Place::Lost;
+        match back {
+            Back::Opened(opened) => {
+                let (reader, cursor) = opened?;
+                self.place = Place::Here(reader);
+                self.began = Some(Box::new(cursor));
+                Ok(None)
+            }
+            Back::Step(reader, step) => {
+                self.place = Place::Here(reader);
+                self.subscriber.give(step, false);
+                Ok(None)
+            }
+            Back::Cursor(reader, cursor) => {
+                self.place = Place::Here(reader);
+                Ok(self.mark.take().map(|mark| Work::Stand(mark, Box::new(cursor))))
+            }
+            Back::Lost => Err(lost()),
+        }
+    }
+
+    async fn wait(&mut self, until: Option<Instant>) {
+        let arrival = self.newest.changed();
+        let changed = match until {
+            None => arrival.await,
+            Some(until) => {
+                let deadline = tokio::time::Instant::from_std(until);
+                tokio::time::timeout_at(deadline, arrival).await.unwrap_or(Ok(()))
+            }
+        };
+        if changed.is_err() {
+            // The store is gone with its node; the connection's own end is on its way.
+            std::future::pending::<()>().await;
+        }
+        self.subscriber.wake();
+    }
+}
+
+fn lost() -> Fault {
+    Fault::new(Code::StorageFailed, "reading storage ended without an answer")
+}
+
+fn open_reader(store: &Store, start: &Start, sieve: &Sieve) -> Result<(Box<Reader>, Cursor), Fault> {
+    let filter = sieve.filter.clone();
+    let keep = move |batch: &crate::store::Loaded, index: usize| {
+        filter.as_ref().is_none_or(|filter| filter.matches(batch, index))
+    };
+    let reader = store.reader(start, sieve.topics.clone(), &keep).map_err(|error| {
+        tracing::warn!(%error, "Failed to open a reader");
+        Fault::new(Code::StorageFailed, "storage cannot be read")
+    })?;
+    let cursor = reader.cursor();
+    Ok((Box::new(reader), cursor))
+}
+
+/// Runs what blocks on a thread that may, when it is its turn: a thousand replays take no thousand threads.
+fn elsewhere(turns: Arc<Semaphore>, work: impl FnOnce() -> Back + Send + 'static) -> Away {
+    Box::pin(async move {
+        let Ok(turn) = turns.acquire_owned().await else { return Back::Lost };
+        let done = tokio::task::spawn_blocking(move || {
+            let back = work();
+            drop(turn);
+            back
+        });
+        done.await.unwrap_or(Back::Lost)
+    })
+}
