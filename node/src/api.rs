@@ -11,11 +11,13 @@ use anode_shared::status::Retention;
 use anode_shared::time::Micros;
 use axum::http::HeaderMap;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch as channel};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::feed::Feed;
 use crate::metrics::{Http, Metrics};
+use crate::store::Store;
 
 pub mod problem;
 mod query;
@@ -27,12 +29,27 @@ mod tickets;
 mod headers;
 mod openapi;
 mod router;
+mod reading;
+mod records;
+mod topics;
+mod subscribers;
+mod doors;
+mod status;
+mod monitor;
+mod events;
+mod watch;
 mod health;
+mod exposition;
+mod docs;
 mod later;
+
+pub use events::Events;
 
 use auth::{Access, Caller};
 use limits::Bodies;
+use monitor::Monitor;
 use problem::Problem;
+use reading::{Answers, Readers};
 use server::Server;
 use tickets::Tickets;
 
@@ -69,8 +86,14 @@ pub struct Deps {
     pub node: NodeInfo,
     /// Who may do what.
     pub access: Access,
+    /// The store.
+    pub store: Store,
+    /// The feed.
+    pub feed: Feed,
+    /// What happened on this node.
+    pub events: Events,
     /// Whether the node takes records yet, or still.
-    pub phase: watch::Receiver<Phase>,
+    pub phase: channel::Receiver<Phase>,
     /// Ends the accept loop, and every connection after the request that it is at.
     pub cancel: CancellationToken,
     /// Every task of the API runs in it.
@@ -88,8 +111,10 @@ pub async fn serve(listener: TcpListener, deps: Deps) -> anyhow::Result<()> {
         http: Arc::new(Http::default()),
         header_timeout: limits::HEADER,
     };
+    let cancel = deps.cancel.clone();
     let app = App::new(deps, &server.http, Bodies::default());
-    server.run(listener, router::router(app)).await;
+    server.tracker.spawn(app.clone().monitor(cancel));
+    server.run(listener, router::router(app)?).await;
     Ok(())
 }
 
@@ -102,10 +127,19 @@ pub(crate) struct App(Arc<Shared>);
 pub(crate) struct Shared {
     node: NodeInfo,
     access: Access,
-    phase: watch::Receiver<Phase>,
+    store: Store,
+    feed: Feed,
+    events: Events,
+    cancel: CancellationToken,
+    tracker: TaskTracker,
+    phase: channel::Receiver<Phase>,
     started: Instant,
     tickets: Tickets,
     bodies: Bodies,
+    readers: Readers,
+    answers: Answers,
+    watchers: Arc<Semaphore>,
+    monitor: Monitor,
     http: Arc<Http>,
     metrics: Metrics,
 }
@@ -123,12 +157,21 @@ impl App {
         Self(Arc::new(Shared {
             node: deps.node,
             access: deps.access,
+            metrics: Metrics::new(http, &deps.store, &deps.feed),
+            store: deps.store,
+            feed: deps.feed,
+            events: deps.events,
+            cancel: deps.cancel,
+            tracker: deps.tracker,
             phase: deps.phase,
             started: Instant::now(),
             tickets: Tickets::default(),
             bodies,
+            readers: Readers::default(),
+            answers: Answers::default(),
+            watchers: Arc::new(Semaphore::new(watch::WATCHERS)),
+            monitor: Monitor::default(),
             http: Arc::clone(http),
-            metrics: Metrics::new(http),
         }))
     }
 
@@ -160,4 +203,4 @@ pub(crate) fn now() -> Micros {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anode_shared::ids::Origin;
-use anode_shared::status::Retention;
+use anode_shared::status::{Level, Retention};
 use anyhow::{Context as _, bail};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::api::auth::Access;
-use crate::api::{self, Deps, NodeInfo, Phase};
+use crate::api::{self, Deps, Events, NodeInfo, Phase};
 use crate::config::{Config, HttpConfig};
+use crate::feed::Feed;
 use crate::identity::{AdminToken, DataDir, Identity, write_atomically};
 use crate::store::{Folder, Nobody, Store, StoreOptions};
 
@@ -39,6 +40,8 @@ pub struct Node {
     token: AdminToken,
     bound: Bound,
     store: Store,
+    feed: Feed,
+    events: Events,
     phase: watch::Sender<Phase>,
     cancel: CancellationToken,
     tracker: TaskTracker,
@@ -59,11 +62,15 @@ impl Node {
         let name = config.name.clone().unwrap_or_else(|| default_name(&origin));
         let (listener, bound) = listen(&config.http)?;
         let store = open_store(&data_dir, &config, &identity).await?;
+        let (feed, events) = (Feed::new(store.clone()), Events::default());
         let (phase, phases) = watch::channel(Phase::Starting);
         let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
         let deps = Deps {
             node: describe(&config, origin, name.clone()),
             access: Access::new(&token.text, config.http.open_publish, config.http.allow_origins.clone()),
+            store: store.clone(),
+            feed: feed.clone(),
+            events: events.clone(),
             phase: phases,
             cancel: cancel.clone(),
             tracker: tracker.clone(),
@@ -71,8 +78,9 @@ impl Node {
         tracker.spawn(serve(listener, deps));
         phase.send_replace(Phase::Ready);
         write_atomically(&data_dir.join(ADDRESS), format!("{}\n", bound.address).as_bytes(), 0o644)?;
+        events.push(Level::Info, "node", "started", &format!("{name} listens on {}", bound.address));
         info!(%origin, address = %bound.address, took_ms = began.elapsed().as_millis(), "Node started");
-        Ok(Self { data_dir, origin, name, token, bound, store, phase, cancel, tracker })
+        Ok(Self { data_dir, origin, name, token, bound, store, feed, events, phase, cancel, tracker })
     }
 
     /// Its peer id.
@@ -109,23 +117,29 @@ impl Node {
     /// acknowledged, then the sockets close.
     ///
     /// # Errors
-    /// When that takes too long; what was acknowledged is stored all the same.
+    /// When storing takes too long. What was acknowledged is stored all the same.
     pub async fn shutdown(self) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(self.data_dir.join(ADDRESS));
         self.phase.send_replace(Phase::Draining);
-        let finished = async {
-            let store = self.store.clone();
-            tokio::task::spawn_blocking(move || store.drain())
-                .await
-                .context("the store broke while draining")?;
+        self.events.push(
+            Level::Info,
+            "node",
+            "stopping",
+            "what is in flight is finished, nothing new is taken",
+        );
+        let until = tokio::time::Instant::now() + DEADLINE;
+        let store = self.store.clone();
+        let drained = tokio::task::spawn_blocking(move || store.drain());
+        let late = || format!("what is in flight was not stored within {} s", DEADLINE.as_secs());
+        tokio::time::timeout_at(until, drained).await.with_context(late)?.context("the store broke")?;
+        let closed = async {
+            self.feed.shutdown().await;
             self.cancel.cancel();
             self.tracker.close();
             self.tracker.wait().await;
-            anyhow::Ok(())
         };
-        match tokio::time::timeout(DEADLINE, finished).await {
-            Ok(finished) => finished?,
-            Err(_) => bail!("some connections did not end within {} s and were cut", DEADLINE.as_secs()),
+        if tokio::time::timeout_at(until, closed).await.is_err() {
+            warn!("Cut connections that did not end within {} s", DEADLINE.as_secs());
         }
         info!("Node stopped");
         Ok(())

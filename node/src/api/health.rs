@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use super::problem::{Code, Problem};
 use super::query::Query;
 use super::{App, Phase, openapi};
+use crate::store::StoreStatus;
 
 /// A probe's good answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -41,7 +42,7 @@ async fn healthz(uri: Uri) -> Result<Json<Health>, Problem> {
 async fn readyz(State(app): State<App>, uri: Uri) -> Result<Json<Health>, Problem> {
     // Kubernetes habit asks for more words by `verbose`; all are always here.
     Query::parse(uri.query(), &["verbose"])?;
-    let reasons = reasons(app.phase());
+    let reasons = reasons(app.phase(), &app.store.status());
     match reasons.first() {
         None => Ok(Json(Health { status: "ready" })),
         Some((code, first)) => {
@@ -52,10 +53,43 @@ async fn readyz(State(app): State<App>, uri: Uri) -> Result<Json<Health>, Proble
 }
 
 /// Why the node takes no records.
-fn reasons(phase: Phase) -> Vec<(Code, &'static str)> {
-    match phase {
-        Phase::Ready => Vec::new(),
-        Phase::Starting => vec![(Code::Starting, "the node is starting")],
-        Phase::Draining => vec![(Code::Draining, "the node is stopping")],
+fn reasons(phase: Phase, store: &StoreStatus) -> Vec<(Code, &'static str)> {
+    let all = [
+        (phase == Phase::Starting, Code::Starting, "the node is starting"),
+        (phase == Phase::Draining || store.draining, Code::Draining, "the node is stopping"),
+        (
+            store.failed.is_some(),
+            Code::StorageFailed,
+            "the disk failed, so nothing can be acknowledged; see /api/v1/status",
+        ),
+        (store.full, Code::StorageFailed, "the disk has less room than its reserve"),
+    ];
+    all.into_iter().filter(|(holds, ..)| *holds).map(|(_, code, words)| (code, words)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_names_every_reason() {
+        let good = StoreStatus::default();
+        let bad = StoreStatus {
+            failed: Some("EIO".to_owned()),
+            full: true,
+            draining: true,
+            ..StoreStatus::default()
+        };
+        for (phase, store, count) in [
+            (Phase::Ready, &good, 0),
+            (Phase::Starting, &good, 1),
+            (Phase::Draining, &good, 1),
+            (Phase::Ready, &bad, 3),
+            (Phase::Starting, &bad, 4),
+        ] {
+            let reasons = reasons(phase, store);
+            assert_eq!(reasons.len(), count, "{phase:?}");
+            assert!(reasons.iter().all(|(code, _)| code.status() == 503));
+        }
     }
 }

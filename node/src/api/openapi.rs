@@ -2,11 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use anode_shared::frames::Frame;
+use anode_shared::record::PublisherSignature;
+use anode_shared::status::Watch;
+use axum::Extension;
+use axum::http::{Uri, header};
+use axum::response::{IntoResponse as _, Response as HttpResponse};
+use bytes::Bytes;
+use serde::Serialize;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{IntoResponses, Modify, OpenApi};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::problem;
+use super::App;
+use super::problem::{self, Problem};
+use super::query::Query;
 
 type Responses = BTreeMap<String, RefOr<Response>>;
 
@@ -15,9 +27,10 @@ type Responses = BTreeMap<String, RefOr<Response>>;
 #[openapi(
     info(
         title = "aNode",
+        version = env!("CARGO_PKG_VERSION"),
         description = "Records in and out of one node of a decentralised, real-time data mesh. Reading is open; changing needs `Authorization: Bearer <admin token>`.",
     ),
-    components(schemas(problem::Body)),
+    components(schemas(problem::Body, Record, RecordFrame, Frame, FeedFrame, Watch)),
     modifiers(&Token),
 )]
 pub(super) struct Document;
@@ -32,6 +45,63 @@ impl Modify for Token {
         );
         components.add_security_scheme("token", SecurityScheme::Http(scheme));
     }
+}
+
+/// A record, as JSON everywhere.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Record {
+    /// `<origin>/<log>/<seq>`.
+    id: String,
+    /// Its topic.
+    topic: String,
+    /// When its origin accepted it, RFC 3339 with microseconds.
+    time: String,
+    /// The source's name; null for a pushed record.
+    #[schema(required = true)]
+    source: Option<String>,
+    /// The wallet address or token name that pushed it, or null.
+    #[schema(required = true)]
+    publisher: Option<String>,
+    /// The payload where it is JSON, byte for byte as it came.
+    #[schema(required = false)]
+    payload: serde_json::Value,
+    /// The payload where it is not JSON.
+    #[schema(required = false)]
+    payload_base64: String,
+    /// What `payload_base64` holds.
+    #[schema(required = false)]
+    content_type: String,
+    /// The publisher's own signature.
+    #[schema(required = false)]
+    publisher_signature: PublisherSignature,
+}
+
+/// What a record frame is called.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the schema of what `anode_shared::frames` writes")]
+enum RecordType {
+    /// A record.
+    Record,
+}
+
+/// A record on a feed.
+#[derive(Debug, Serialize, ToSchema)]
+struct RecordFrame {
+    r#type: RecordType,
+    #[serde(flatten)]
+    record: Record,
+}
+
+/// What a feed sends.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "the schema of what a feed sends")]
+enum FeedFrame {
+    /// A record.
+    Record(RecordFrame),
+    /// Everything else.
+    Other(Frame),
 }
 
 /// An answer that is a problem.
@@ -83,4 +153,86 @@ impl IntoResponses for Later {
         responses.extend([problem(501, "Comes with a later version")]);
         responses
     }
+}
+
+/// What publishing can be answered with.
+pub(super) struct Publish;
+
+impl IntoResponses for Publish {
+    fn responses() -> Responses {
+        [
+            problem(409, "Nobody can keep the promise that `ack` asks for: there is no peer, or no archive"),
+            problem(413, "A record has more than 128 KiB, or the request more than 10,000 records or 16 MiB"),
+            problem(415, "The body is not JSON, or does not say so"),
+            problem(429, "The node has more under way than it holds; wait as Retry-After says"),
+            problem(507, "The disk has less room than its reserve"),
+        ]
+        .into()
+    }
+}
+
+/// What reading from storage can be answered with.
+pub(super) struct Scan;
+
+impl IntoResponses for Scan {
+    fn responses() -> Responses {
+        [problem(429, "As many requests read from storage as the node lets; wait as Retry-After says")].into()
+    }
+}
+
+/// What asking for one record can be answered with.
+pub(super) struct Missing;
+
+impl IntoResponses for Missing {
+    fn responses() -> Responses {
+        let mut responses = Scan::responses();
+        responses.extend([
+            problem(404, "This node has not heard of it"),
+            problem(410, "It is retained nowhere; `detail` says why"),
+        ]);
+        responses
+    }
+}
+
+/// What a socket's handshake can be answered with.
+pub(super) struct Socket;
+
+impl IntoResponses for Socket {
+    fn responses() -> Responses {
+        let switched = ResponseBuilder::new().description("The WebSocket is open").build();
+        [
+            ("101".to_owned(), switched.into()),
+            problem(426, "The route is a WebSocket"),
+            problem(429, "The node has as many sockets as it takes"),
+        ]
+        .into()
+    }
+}
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(document))
+}
+
+/// The document, made once.
+#[derive(Debug, Clone)]
+pub(super) struct Written(Bytes);
+
+impl Written {
+    /// Writes a document.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn new(document: &utoipa::openapi::OpenApi) -> anyhow::Result<Self> {
+        Ok(Self(serde_json::to_vec(document)?.into()))
+    }
+}
+
+/// Gives this document.
+#[utoipa::path(
+    get, path = "/api/openapi.json", tag = "docs",
+    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value), Read)
+)]
+async fn document(Extension(document): Extension<Written>, uri: Uri) -> Result<HttpResponse, Problem> {
+    Query::parse(uri.query(), &[])?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], document.0).into_response())
 }

@@ -1,27 +1,44 @@
 //! Every route in one place, and what stands around them.
 
-use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{App, headers, health, later, openapi, problem, tickets};
+use super::{
+    App, docs, doors, events, exposition, headers, health, later, openapi, problem, records, status,
+    subscribers, tickets, topics, watch,
+};
 
 /// The routes with their declarations.
-fn routes() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(health::routes())
+        .merge(status::routes())
+        .merge(records::routes())
+        .merge(topics::routes())
+        .merge(subscribers::routes())
+        .merge(events::routes())
+        .merge(watch::routes())
+        .merge(doors::routes())
         .merge(tickets::routes())
+        .merge(exposition::routes())
+        .merge(openapi::routes())
+        .merge(docs::routes())
         .merge(later::routes())
 }
 
 /// The whole HTTP side.
-pub(super) fn router(app: App) -> Router {
-    let (router, _document) = routes().split_for_parts();
-    router
+///
+/// # Errors
+/// When the OpenAPI document cannot be written.
+pub(super) fn router(app: App) -> anyhow::Result<Router> {
+    let (router, document) = routes().split_for_parts();
+    let router = router
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::not_found)
+        .layer(Extension(openapi::Written::new(&document)?))
         .layer(headers::cors())
-        .layer(from_fn_with_state(app.clone(), headers::wrap))
-        .with_state(app)
+        .layer(from_fn_with_state(app.clone(), headers::wrap));
+    Ok(router.with_state(app))
 }

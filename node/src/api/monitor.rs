@@ -1,0 +1,114 @@
+//! Looks at the stages once a second: for rates, for events where a state changed, and for whoever watches.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anode_shared::status::{Status, Watch};
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::status::{Counts, Figures, Observer};
+use super::{App, now};
+
+/// How often the stages are looked at.
+pub(super) const PERIOD: Duration = Duration::from_secs(1);
+
+/// The last status, and who waits for the next.
+#[derive(Debug)]
+pub(super) struct Monitor {
+    observer: Mutex<Observer>,
+    /// The newest `status` message, made once for all watchers.
+    message: watch::Sender<Utf8Bytes>,
+}
+
+impl Default for Monitor {
+    fn default() -> Self {
+        Self { observer: Mutex::default(), message: watch::Sender::new(Utf8Bytes::from_static("")) }
+    }
+}
+
+impl App {
+    /// How the node is at this moment. Notes events where a state changed.
+    pub(super) fn status(&self) -> Status {
+        let figures = self.figures();
+        let mut observer = self.monitor.observer.lock().unwrap_or_else(PoisonError::into_inner);
+        let (status, changes) = observer.status(&self.node, &figures, now());
+        drop(observer);
+        for change in changes {
+            self.events.push(change.level, change.component, &change.kind, &change.detail);
+        }
+        status
+    }
+
+    fn figures(&self) -> Figures {
+        Figures {
+            phase: self.phase(),
+            uptime: self.uptime(),
+            store: self.store.status(),
+            counts: self.counts(),
+            feed: self.feed.component(),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let counters = self.store.counters();
+        let refused = [&counters.refused_overloaded, &counters.refused_full, &counters.refused_failed];
+        Counts {
+            records: counters.own_records.load(Relaxed),
+            batches: counters.own_batches.load(Relaxed) + counters.foreign_batches.load(Relaxed),
+            bytes: counters.bytes_written.load(Relaxed),
+            fdatasyncs: self.store.status().fdatasyncs,
+            deduplicated: counters.deduplicated.load(Relaxed),
+            refused: refused.iter().map(|counter| counter.load(Relaxed)).sum(),
+        }
+    }
+
+    /// The newest `status` message as it changes; the one of this moment first.
+    pub(super) fn watch_status(&self) -> (Utf8Bytes, watch::Receiver<Utf8Bytes>) {
+        let receiver = self.monitor.message.subscribe();
+        (message(&self.status()), receiver)
+    }
+
+    /// Looks at the stages until cancelled.
+    pub(super) async fn monitor(self, cancel: CancellationToken) {
+        let mut ticks = tokio::time::interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = None;
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                _ = ticks.tick() => self.look(&mut last),
+            }
+        }
+    }
+
+    /// Takes the stages' figures, and tells watchers where anything but the uptime is different.
+    fn look(&self, last: &mut Option<Status>) {
+        let counts = self.counts();
+        self.monitor.observer.lock().unwrap_or_else(PoisonError::into_inner).sample(Instant::now(), counts);
+        let mut status = self.status();
+        let uptime = std::mem::take(&mut status.node.uptime_s);
+        if last.as_ref() == Some(&status) {
+            return;
+        }
+        *last = Some(status.clone());
+        status.node.uptime_s = uptime;
+        self.monitor.message.send_replace(message(&status));
+    }
+}
+
+fn message(status: &Status) -> Utf8Bytes {
+    text(&Watch::Status(status.clone()))
+}
+
+/// A watch message as text.
+pub(super) fn text(message: &Watch) -> Utf8Bytes {
+    serde_json::to_string(message).map(Utf8Bytes::from).unwrap_or_else(|error| {
+        warn!(%error, "Failed to encode a watch message");
+        Utf8Bytes::from_static("")
+    })
+}
