@@ -1,1 +1,8 @@
+//! The store's contract: one suite, over files and over memory, and the faults that only memory can have.
 
+mod kit;
+mod contract;
+mod mesh;
+mod power;
+mod retain;
+mod damage;

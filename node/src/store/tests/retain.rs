@@ -1,0 +1,72 @@
+//! Retention: what goes, what its readers are told, and that floors stay over restarts.
+
+use std::time::Duration;
+
+use anode_shared::frames::GapReason;
+use anode_shared::topic::Topics;
+
+use super::kit::*;
+use crate::store::*;
+
+fn small() -> StoreOptions {
+    StoreOptions { segment_bytes: 4_000, retain_bytes: 30_000, ..options() }
+}
+
+fn until(what: &str, done: impl Fn() -> bool) {
+    for _ in 0..300 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("never came: {what}");
+}
+
+#[test]
+fn it_drops_the_oldest_and_says_so_to_every_reader() {
+    let disk = Memory::default();
+    let options = small();
+    let store = open(&disk, &options);
+    let first = publish(&store, "a.b", 0..40);
+    let mut slow = store.reader(&Start::Earliest, Topics::default(), &|_, _| true).unwrap();
+    let mut got = read(&mut slow, &Topics::default(), 10);
+    for n in 0..60 {
+        publish(&store, "a.b", n * 40..n * 40 + 40);
+    }
+    until("retention", || store.status().bytes <= 40_000);
+    assert_eq!(store.record(&first[0]).err(), Some(Missing::Gone(GapReason::Expired)));
+    let rest = read(&mut slow, &Topics::default(), usize::MAX);
+    got.ids.extend(rest.ids);
+    got.gaps.extend(rest.gaps);
+    let seen = got.check();
+    assert_eq!(seen[&first[0].key].len(), 61 * 40, "each record or its gap");
+    assert!(got.gaps.iter().all(|gap| gap.reason == GapReason::Expired) && !got.gaps.is_empty());
+    let (ids, gaps) = history(&store, Direction::Asc, 100, None);
+    assert_eq!(gaps.iter().map(|gap| gap.to - gap.from + 1).sum::<u64>() + ids.len() as u64, 61 * 40);
+    store.drain();
+    let store = open(&disk, &options);
+    let again = read_from(&store, &Start::Earliest);
+    assert_eq!(again.check()[&first[0].key].len(), 61 * 40, "floors stay over a restart");
+    assert_eq!(store.record(&first[0]).err(), Some(Missing::Gone(GapReason::Expired)));
+    store.drain();
+}
+
+#[test]
+fn it_drops_by_age() {
+    let clock = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(NOW));
+    let shown = clock.clone();
+    let options = StoreOptions {
+        retain_age: Duration::from_secs(3_600),
+        clock: std::sync::Arc::new(move || shown.load(std::sync::atomic::Ordering::SeqCst)),
+        ..options()
+    };
+    let store = open(&Memory::default(), &options);
+    publish(&store, "a.b", 0..40);
+    clock.fetch_add(600_000_000, std::sync::atomic::Ordering::SeqCst);
+    until("the segment is sealed", || store.status().segments == 2);
+    publish(&store, "a.b", 40..80);
+    clock.fetch_add(3_300_000_000, std::sync::atomic::Ordering::SeqCst);
+    until("the old segment is gone", || read_from(&store, &Start::Earliest).ids.len() == 40);
+    assert_eq!(store.topics()[0].count, 40);
+    store.drain();
+}
