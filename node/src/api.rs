@@ -42,6 +42,7 @@ mod health;
 mod exposition;
 mod docs;
 mod later;
+pub mod assets;
 
 pub use events::Events;
 

@@ -26,15 +26,9 @@ pub(crate) struct Need {
 pub(crate) const TESTS: &[Need] = &[
     Need {
         what_for: "the page is tested in a real browser",
-        programs: &["chromium", "chromium-browser"],
+        programs: &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
         debian: "chromium",
         ubuntu: "chromium-browser",
-    },
-    Need {
-        what_for: "the browser is driven through it",
-        programs: &["chromedriver"],
-        debian: "chromium-driver",
-        ubuntu: "chromium-chromedriver",
     },
     Need {
         what_for: "acknowledgements are proved by the node's system calls",
@@ -143,13 +137,13 @@ mod tests {
     fn it_finds_the_packages_that_are_missing() {
         let debian = "PRETTY_NAME=\"Debian\"\nID=debian\n";
         let ubuntu = "NAME=\"Ubuntu\"\nID=ubuntu\nID_LIKE=debian\n";
-        let all = ["chromium", "chromedriver", "strace", "python3", "curl"];
+        let all = ["chromium", "strace", "python3", "curl"];
         for (there, os, expected) in [
             (&all[..], debian, ""),
-            (&all[2..], debian, "chromium chromium-driver"),
-            (&all[2..], ubuntu, "chromium-browser chromium-chromedriver"),
-            (&["chromium-browser", "chromedriver", "python3"], ubuntu, "strace curl"),
-            (&[], "", "chromium chromium-driver strace python3 curl"),
+            (&all[1..], debian, "chromium"),
+            (&all[1..], ubuntu, "chromium-browser"),
+            (&["google-chrome", "python3"], ubuntu, "strace curl"),
+            (&[], "", "chromium strace python3 curl"),
         ] {
             let missing = missing(TESTS, |name| there.contains(&name));
             assert_eq!(packages(&missing, os).join(" "), expected, "{there:?}");
