@@ -90,8 +90,8 @@ pub async fn publish(record: &str) -> Result<Published, Problem> {
 }
 
 /// Asks why a socket was refused. Most nodes let everyone read, so the token is used only where it is asked for.
-pub async fn probe(path: &str) -> Probe {
-    match (request("GET", path, None, None).await, token()) {
+pub async fn probe() -> Probe {
+    match (request("GET", "/api/v1/status", None, None).await, token()) {
         (Err(problem), Some(token)) if problem.status == 401 => ticket(token).await,
         (Err(problem), _) if (400..500).contains(&problem.status) && problem.status != 429 => {
             Probe::Refused(problem)

@@ -18,11 +18,10 @@ use crate::state::question::percent;
 
 /// What a line asks of its owner, and tells it.
 pub trait Owner {
-    /// Path and query of the socket to open now.
-    fn path(&self) -> String;
-    /// Path and query of a request that fails as the socket does, and says why: a browser hides the reason for which
-    /// a socket was refused.
-    fn probe(&self) -> String;
+    /// The path of the socket.
+    fn path(&self) -> &'static str;
+    /// The socket is open; gives what is said first.
+    fn hello(&self) -> Option<String>;
     /// The line's state changed.
     fn link(&self, link: Link);
     /// A message came.
@@ -92,12 +91,12 @@ impl Line {
             return;
         }
         self.set(Link::Connecting);
-        let mut path = self.0.owner.path();
-        if let Some(ticket) = self.0.ticket.take() {
-            path.push(if path.contains('?') { '&' } else { '?' });
-            path.push_str(&format!("ticket={}", percent(&ticket)));
-        }
-        match self.connect(&path) {
+        let path = self.0.owner.path();
+        let url = browser::socket_url(&match self.0.ticket.take() {
+            Some(ticket) => format!("{path}?ticket={}", percent(&ticket)),
+            None => path.to_owned(),
+        });
+        match self.connect(&url) {
             Ok(socket) => drop(self.0.socket.replace(Some(socket))),
             Err(_) => self.retry(),
         }
@@ -144,8 +143,8 @@ impl Line {
         }
     }
 
-    fn connect(&self, path: &str) -> Result<Socket, wasm_bindgen::JsValue> {
-        let socket = WebSocket::new(&browser::socket_url(path))?;
+    fn connect(&self, url: &str) -> Result<Socket, wasm_bindgen::JsValue> {
+        let socket = WebSocket::new(url)?;
         let opened = Rc::new(Cell::new(false));
         let weak = Rc::downgrade(&self.0);
         let heard = weak.clone();
@@ -154,8 +153,14 @@ impl Line {
                 line.0.owner.message(text);
             }
         });
-        let was_opened = Rc::clone(&opened);
-        let open = Closure::<dyn FnMut(Event)>::new(move |_| was_opened.set(true));
+        let (opening, was_opened, speaker) = (weak.clone(), Rc::clone(&opened), socket.clone());
+        let open = Closure::<dyn FnMut(Event)>::new(move |_| {
+            was_opened.set(true);
+            if let Some(hello) = Self::of(&opening).and_then(|line| line.0.owner.hello()) {
+                // A socket that is closing already says so by itself.
+                let _ = speaker.send_with_str(&hello);
+            }
+        });
         let close = Closure::<dyn FnMut(CloseEvent)>::new(move |_| {
             if let Some(line) = Self::of(&weak) {
                 line.broke(opened.get());
@@ -171,7 +176,7 @@ impl Line {
         inner.upgrade().map(Self)
     }
 
-    /// The socket broke. One that never opened may have been refused: then asking again is no use, and the reason is.
+    /// The socket broke. One that never opened may have been refused, which a browser does not tell: a request does.
     fn broke(&self, was_open: bool) {
         self.close();
         self.retry();
@@ -180,7 +185,7 @@ impl Line {
         }
         let (line, attempt) = (self.clone(), self.0.attempt.get());
         spawn_local(async move {
-            let answer = api::probe(&line.0.owner.probe()).await;
+            let answer = api::probe().await;
             if line.0.attempt.get() == attempt {
                 line.learned(answer);
             }

@@ -39,7 +39,13 @@ fn Card(name: &'static str) -> impl IntoView {
         None => "card is-loading".to_owned(),
         Some(state) => format!("card {}", word(state)),
     };
-    let head = move || state.get().map(|state| view! { <Shape state /> {word(state)} });
+    let since = Memo::new(move |_| component.with(|c| c.as_ref().map(|c| c.since.clone())));
+    let head = move || {
+        let (state, since) = (state.get()?, since.get()?);
+        let since =
+            (state != State::Off).then(|| view! { <span class="since">"since "<When time=since /></span> });
+        Some(view! { <Shape state /> {word(state)} {since} })
+    };
     view! {
         <article class=class>
             <h2>
@@ -56,8 +62,6 @@ fn Body(name: &'static str, component: Component) -> impl IntoView {
     let (rates, mut others): (Vec<Figure>, Vec<Figure>) =
         all.into_iter().partition(|figure| figure.rate.is_some());
     let more = others.split_off(others.len().min(SHOWN));
-    let since = (component.state != State::Off)
-        .then(|| view! { <p class="since">"since "<When time=component.since /></p> });
     view! {
         {component.detail.map(|detail| view! { <p class="detail">{detail}</p> })}
         <div class="rates">{rates.into_iter().map(|figure| view! { <Rate name figure /> }).collect_view()}</div>
@@ -71,7 +75,6 @@ fn Body(name: &'static str, component: Component) -> impl IntoView {
                     </details>
                 }
             })}
-        {since}
     }
 }
 
@@ -80,8 +83,8 @@ fn Rate(name: &'static str, figure: Figure) -> impl IntoView {
     view! {
         <div class="rate">
             <span class="label">{figure.label}</span>
-            <span class="number">{figure.text}</span>
             <Sparkline key=format!("{name}.{}", figure.key) />
+            <span class="number">{figure.text}</span>
         </div>
     }
 }

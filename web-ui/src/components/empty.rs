@@ -26,9 +26,7 @@ pub fn Empty() -> impl IntoView {
             <div class="empty">
                 <p class="big">"No record matches yet."</p>
                 <p>"Listening: the next one that matches appears here by itself."</p>
-                <button type="button" on:click=move |_| page.ask(Question::default())>
-                    "Show every topic"
-                </button>
+                <ShowAll />
             </div>
         }
         .into_any();
@@ -50,4 +48,28 @@ pub fn Empty() -> impl IntoView {
         </div>
     }
     .into_any()
+}
+
+/// What stands there while the node does not take the question.
+#[component]
+pub fn Refused() -> impl IntoView {
+    let page = page();
+    let is_narrow = page.question.with(|question| *question != Question::default());
+    let words = if is_narrow { "No records, until the question above is changed." } else { "No records." };
+    view! {
+        <div class="empty">
+            <p class="big">{words}</p>
+            {is_narrow.then(|| view! { <ShowAll /> })}
+        </div>
+    }
+}
+
+#[component]
+fn ShowAll() -> impl IntoView {
+    let page = page();
+    view! {
+        <button type="button" on:click=move |_| page.ask(Question::default())>
+            "Show every topic"
+        </button>
+    }
 }

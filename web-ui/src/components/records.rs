@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::ask::Ask;
-use super::empty::Empty;
+use super::empty::{Empty, Refused};
 use super::page;
 use super::row::RowView;
 use crate::state::link::Link;
@@ -80,20 +80,22 @@ fn List(page: Page) -> impl IntoView {
     move || match place.get() {
         Place::Loading => view! { <Skeleton /> }.into_any(),
         Place::Empty => view! { <Empty /> }.into_any(),
-        Place::Refused => ().into_any(),
+        Place::Refused => view! { <Refused /> }.into_any(),
         Place::Rows => view! {
-            <div class="columns-of-rows" aria-hidden="true">
-                <span>"Time"</span>
-                <span>"Topic"</span>
-                <span>"Payload"</span>
-                <span>"From"</span>
-                <span>"Record"</span>
+            <div class="list">
+                <div class="columns-of-rows" aria-hidden="true">
+                    <span>"Time"</span>
+                    <span>"Topic"</span>
+                    <span>"Payload"</span>
+                    <span>"From"</span>
+                    <span>"Id"</span>
+                </div>
+                <ol class="rows">
+                    <For each=rows key=|entry| entry.key let:entry>
+                        <RowView row=entry.row />
+                    </For>
+                </ol>
             </div>
-            <ol class="rows">
-                <For each=rows key=|entry| entry.key let:entry>
-                    <RowView row=entry.row />
-                </For>
-            </ol>
         }
         .into_any(),
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use leptos::prelude::*;
 
 use super::copy::Copy;
+use super::page;
 use super::when::When;
+use crate::state::question::Question;
 use crate::state::row::{Payload, RecordRow, Row, gap_words, short_id};
 
 /// A record, a gap, or a word of the page itself.
@@ -58,6 +60,8 @@ fn RecordView(record: Arc<RecordRow>) -> impl IntoView {
 fn Detail(record: Arc<RecordRow>) -> impl IntoView {
     let is_pretty = RwSignal::new(true);
     let id = record.id.clone();
+    let (page, topic) = (page(), record.topic.clone());
+    let only = move |_| page.ask(Question { topics: topic.clone(), filter: String::new() });
     let payload = Arc::clone(&record);
     let text = Signal::derive(move || {
         if is_pretty.get() { payload.payload.pretty() } else { payload.payload.raw().to_owned() }
@@ -96,7 +100,12 @@ fn Detail(record: Arc<RecordRow>) -> impl IntoView {
                     </dd>
                 </div>
             </dl>
-            <div class="bar">{layouts} <Copy text what="payload" /></div>
+            <div class="bar">
+                {layouts} <Copy text what="payload" />
+                <button type="button" class="copy" on:click=only>
+                    "Only this topic"
+                </button>
+            </div>
             <pre tabindex="0" role="region" aria-label="Payload">{text}</pre>
         </div>
     }

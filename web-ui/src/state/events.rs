@@ -13,7 +13,6 @@ pub fn merge(kept: &mut Vec<Event>, mut news: Vec<Event>, is_first: bool) {
     }
     kept.retain(|event| news.iter().all(|new| new.id != event.id));
     news.append(kept);
-    news.sort_by_key(|event| std::cmp::Reverse(event.id));
     news.truncate(KEPT);
     *kept = news;
 }

@@ -42,8 +42,9 @@ pub fn figures(component: &Component) -> Vec<Figure> {
             value => all.extend(figure(key, None, value)),
         }
     }
-    all.sort_by_key(|figure| figure.rate.is_none());
-    all
+    let (mut sorted, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|figure| figure.rate.is_some());
+    sorted.extend(others);
+    sorted
 }
 
 fn figure(key: &str, member: Option<&str>, value: &Value) -> Option<Figure> {

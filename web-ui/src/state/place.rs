@@ -1,6 +1,7 @@
 //! Where the page stands in the feed, so that it resumes without a loss or a duplicate.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use anode_shared::frames::GapBody;
 
@@ -49,9 +50,13 @@ impl Place {
         if self.seen.is_empty() {
             return Some(cursor.clone());
         }
-        let mut object = serde_json::Map::from_iter([("cursor".to_owned(), cursor.as_str().into())]);
-        object.extend(self.seen.iter().map(|(log, seq)| (log.clone(), (*seq).into())));
-        Some(serde_json::Value::Object(object).to_string())
+        // Cursors are URL-safe, and logs are peer ids and hex digits: nothing here needs escapes.
+        let mut object = format!(r#"{{"cursor":"{cursor}""#);
+        for (log, seq) in &self.seen {
+            let _ = write!(object, r#","{log}":{seq}"#);
+        }
+        object.push('}');
+        Some(object)
     }
 
     /// The value of `start` with which to open the feed.

@@ -47,29 +47,24 @@ impl Question {
             .collect()
     }
 
-    /// Path and query of the feed that answers it from `start` on.
-    pub fn feed(&self, start: &str) -> String {
-        format!("/feed?start={}{}", percent(start), self.asked())
+    /// The message that asks the feed for it from `start` on.
+    pub fn subscribe(&self, start: &str) -> String {
+        let patterns = self.patterns().unwrap_or_default();
+        let topics: Vec<String> = patterns.iter().map(|pattern| quoted(pattern.as_str())).collect();
+        let filter = match self.filter.trim() {
+            "" => "null".to_owned(),
+            filter => quoted(filter),
+        };
+        format!(
+            r#"{{"type":"subscribe","topics":[{}],"filter":{filter},"start":{}}}"#,
+            topics.join(","),
+            quoted(start)
+        )
     }
+}
 
-    /// Path and query of the cheapest request that fails as the feed does, and says why.
-    pub fn probe(&self, after: Option<&str>) -> String {
-        let after = after.map_or_else(String::new, |cursor| format!("&after={}", percent(cursor)));
-        format!("/api/v1/records?limit=1{after}{}", self.asked())
-    }
-
-    fn asked(&self) -> String {
-        let mut asked = String::new();
-        for pattern in self.patterns().unwrap_or_default() {
-            asked.push_str("&topic=");
-            asked.push_str(&percent(pattern.as_str()));
-        }
-        if !self.filter.trim().is_empty() {
-            asked.push_str("&filter=");
-            asked.push_str(&percent(self.filter.trim()));
-        }
-        asked
-    }
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// The names and decoded values of a query or fragment, with or without its first character.
@@ -156,16 +151,20 @@ mod tests {
 
     #[test]
     fn it_asks_the_feed() {
-        let asked = question("prices.*, sensors.>", " payload.x > 1 ");
-        assert_eq!(
-            asked.feed("last:50"),
-            "/feed?start=last:50&topic=prices.*&topic=sensors.%3E&filter=payload.x%20%3E%201"
-        );
-        assert_eq!(
-            question("", "").feed(r#"after:{"cursor":"c"}"#),
-            "/feed?start=after:%7B%22cursor%22:%22c%22%7D"
-        );
-        assert_eq!(question("a", "").probe(Some("c")), "/api/v1/records?limit=1&after=c&topic=a");
+        for (asked, start, message) in [
+            (
+                question("prices.*, sensors.>", r#" payload.x == "ä" "#),
+                "last:50",
+                r#"{"type":"subscribe","topics":["prices.*","sensors.>"],"filter":"payload.x == \"ä\"","start":"last:50"}"#,
+            ),
+            (
+                question("", ""),
+                r#"after:{"cursor":"c","o/l":5}"#,
+                r#"{"type":"subscribe","topics":[],"filter":null,"start":"after:{\"cursor\":\"c\",\"o/l\":5}"}"#,
+            ),
+        ] {
+            assert_eq!(asked.subscribe(start), message);
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub struct Feed {
     line: OnceCell<Line>,
     place: RefCell<Place>,
     inbox: RefCell<Inbox>,
+    is_answered: Cell<bool>,
     caught_up: Cell<bool>,
     is_drawing: Cell<bool>,
     drawn_at: Cell<f64>,
@@ -45,6 +46,7 @@ impl Feed {
             line: OnceCell::new(),
             place: RefCell::default(),
             inbox: RefCell::default(),
+            is_answered: Cell::default(),
             caught_up: Cell::default(),
             is_drawing: Cell::default(),
             drawn_at: Cell::default(),
@@ -110,16 +112,14 @@ impl Feed {
                 self.place.borrow_mut().cursor(cursor);
                 self.caught_up.set(true);
             }
-            Frame::Cursor { cursor } | Frame::Subscribed { cursor } => self.place.borrow_mut().cursor(cursor),
+            Frame::Cursor { cursor } => self.place.borrow_mut().cursor(cursor),
             Frame::Gap(gap) => {
                 self.place.borrow_mut().gap(&gap);
                 self.inbox.borrow_mut().gap(gap);
             }
-            Frame::Error { code, detail, .. } => return self.refused(Problem { status: 0, code, detail }),
-            // This page publishes by requests.
-            Frame::Published { .. } => {}
+            // Handled before; and this page publishes by requests.
+            Frame::Subscribed { .. } | Frame::Error { .. } | Frame::Published { .. } => {}
         }
-        self.with_line(Line::works);
     }
 
     fn draw_soon(&self) {
@@ -155,14 +155,15 @@ impl Feed {
 }
 
 impl Owner for Feed {
-    fn path(&self) -> String {
-        let start = self.place.borrow().start();
-        self.page.question.with_untracked(|question| question.feed(&start))
+    fn path(&self) -> &'static str {
+        "/feed"
     }
 
-    fn probe(&self) -> String {
-        let after = self.place.borrow().resume();
-        self.page.question.with_untracked(|question| question.probe(after.as_deref()))
+    /// The question goes by message, not in the socket's address: a browser would not tell why that was refused.
+    fn hello(&self) -> Option<String> {
+        self.is_answered.set(false);
+        let start = self.place.borrow().start();
+        Some(self.page.question.with_untracked(|question| question.subscribe(&start)))
     }
 
     fn link(&self, link: Link) {
@@ -171,10 +172,19 @@ impl Owner for Feed {
 
     fn message(&self, text: String) {
         match inbox::read(text) {
+            Some(Message::Frame(Frame::Subscribed { cursor })) => {
+                self.is_answered.set(true);
+                self.place.borrow_mut().cursor(cursor);
+                self.with_line(Line::works);
+            }
+            Some(Message::Frame(Frame::Error { code, detail, .. })) => {
+                self.refused(Problem { status: 0, code, detail });
+            }
+            // Until the question is answered, a socket sends what was not asked for.
+            Some(_) if !self.is_answered.get() => {}
             Some(Message::Record { id, text }) => {
                 self.place.borrow_mut().record(&id);
                 self.inbox.borrow_mut().record(text);
-                self.with_line(Line::works);
             }
             Some(Message::Frame(frame)) => self.frame(frame),
             // What this page does not know is passed over.

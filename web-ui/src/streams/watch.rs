@@ -53,13 +53,13 @@ impl Watch {
 }
 
 impl Owner for Watch {
-    fn path(&self) -> String {
-        self.is_first.set(true);
-        "/api/v1/watch".to_owned()
+    fn path(&self) -> &'static str {
+        "/api/v1/watch"
     }
 
-    fn probe(&self) -> String {
-        "/api/v1/status".to_owned()
+    fn hello(&self) -> Option<String> {
+        self.is_first.set(true);
+        None
     }
 
     fn link(&self, link: Link) {
