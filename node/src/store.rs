@@ -112,6 +112,7 @@ pub struct StoreStatus {
     pub bytes: u64,
     pub segments: u64,
     pub logs: u64,
+    pub waiting_batches: u64,
     pub topics: u64,
     pub next_arrival: u64,
     pub unsynced_bytes: u64,
@@ -337,9 +338,9 @@ impl Store {
             let segments = self.shared.segments();
             (segments.values().map(|segment| segment.bytes()).sum(), segments.len() as u64)
         };
-        let (logs, next_arrival) = {
+        let (logs, waiting_batches, next_arrival) = {
             let order = self.shared.order();
-            (order.logs.len() as u64, order.next)
+            (order.logs.len() as u64, order.logs.values().map(|log| log.waiting.len() as u64).sum(), order.next)
         };
         StoreStatus {
             failed: self.shared.commit.failure(),
@@ -348,6 +349,7 @@ impl Store {
             bytes,
             segments,
             logs,
+            waiting_batches,
             topics: self.shared.topic_table().len() as u64,
             next_arrival,
             unsynced_bytes: self.shared.commit.unsynced(),

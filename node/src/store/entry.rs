@@ -30,12 +30,14 @@ pub(crate) enum Kind {
     Fork = 6,
     /// Floors that rose because a segment was dropped.
     Floors = 7,
+    /// All heads at a clean stop: so damage to what was written last shows.
+    Closing = 8,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
         let kinds =
-            [Self::Checkpoint, Self::Batch, Self::Waiting, Self::Late, Self::Jump, Self::Fork, Self::Floors];
+            [Self::Checkpoint, Self::Batch, Self::Waiting, Self::Late, Self::Jump, Self::Fork, Self::Floors, Self::Closing];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
 

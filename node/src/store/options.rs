@@ -25,6 +25,8 @@ pub struct StoreOptions {
     pub gap_after: Duration,
     /// The most bytes of records that are in flight between publishers and the disk.
     pub in_flight_bytes: usize,
+    /// The most bytes of the newest batches that are kept in memory; a reader further behind reads storage.
+    pub tail_bytes: usize,
     /// Gives the time.
     pub clock: Arc<dyn Fn() -> Micros + Send + Sync>,
 }
@@ -40,6 +42,7 @@ impl Default for StoreOptions {
             jump_after: Duration::from_secs(1),
             gap_after: Duration::from_secs(30),
             in_flight_bytes: 32 << 20,
+            tail_bytes: 16 << 20,
             clock: Arc::new(system_time),
         }
     }

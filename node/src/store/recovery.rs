@@ -48,6 +48,7 @@ pub(crate) fn open(
     let active = found.active.clone();
     let shared = Arc::new(Shared::new(options, disk, holders, found));
     *shared.topic_table() = TopicTable::new(uncounted);
+    active.with_index(|index| shared.topic_table().add_segment(active.id, index))?;
     shared.look_at_room();
     let dedupe = recall_keys(&shared, own.origin(), now)?;
     Ok((shared.clone(), Writer::new(shared, active, index, own, dedupe)))

