@@ -1,9 +1,8 @@
 //! `anode bench`: measures a node through its public API, as a process of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 mod samples;
@@ -15,7 +14,6 @@ mod ingest;
 mod fanout;
 mod latency;
 
-use disk::Loop;
 use report::Report;
 use subject::{Subject, Used};
 
@@ -118,16 +116,6 @@ pub(crate) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-}
-
-/// Runs a bare loop off the async threads.
-async fn bare(
-    run: fn(&Path, Duration) -> anyhow::Result<Loop>,
-    subject: &Subject,
-    setup: &Setup,
-) -> anyhow::Result<Loop> {
-    let (dir, time) = (subject.dir.clone(), setup.loop_time());
-    tokio::task::spawn_blocking(move || run(&dir, time)).await.context("the bare loop ended")?
 }
 
 /// Reports what both sides used for `units` records or deliveries.

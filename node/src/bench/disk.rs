@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use super::Setup;
 use super::samples::Samples;
+use super::subject::Subject;
 
 /// Bytes of a record in the loop.
 const RECORD: usize = 300;
-/// Bytes of a group commit: a batch's target size.
-const GROUP: usize = 64 << 10;
 
 /// What a loop did.
 #[derive(Debug, Default)]
@@ -39,14 +39,14 @@ impl Loop {
     }
 }
 
-/// Appends 64 KiB of 300-byte records and syncs, again and again.
-pub(super) fn group_commits(dir: &Path, time: Duration) -> anyhow::Result<Loop> {
-    run(dir, time, GROUP / RECORD)
-}
+/// Bytes of a group commit of 64 KiB, a batch's target size, in records.
+pub(super) const GROUP: u64 = (64 << 10) / RECORD as u64;
 
-/// Appends one 300-byte record and syncs, again and again.
-pub(super) fn single_commits(dir: &Path, time: Duration) -> anyhow::Result<Loop> {
-    run(dir, time, 1)
+/// Appends so many records and syncs, again and again.
+pub(super) async fn bare_loop(subject: &Subject, setup: &Setup, group: u64) -> anyhow::Result<Loop> {
+    let (dir, time) = (subject.dir.clone(), setup.loop_time());
+    let group = usize::try_from(group.max(1))?;
+    tokio::task::spawn_blocking(move || run(&dir, time, group)).await.context("the bare loop ended")?
 }
 
 fn run(dir: &Path, time: Duration, group: usize) -> anyhow::Result<Loop> {

@@ -9,11 +9,12 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use tokio::task::JoinSet;
 
+use super::disk::{GROUP, Loop, bare_loop};
 use super::report::Report;
 use super::samples::Samples;
 use super::subject::Subject;
 use super::wire::{PAYLOAD, Wire, payload, text_frame};
-use super::{Setup, bare, cost, disk, micros, per_second, whole};
+use super::{Setup, cost, micros, per_second, whole};
 use crate::cli::now;
 use crate::client::{Client, Query};
 
@@ -54,25 +55,35 @@ struct Done {
 /// Measures.
 pub(super) async fn measure(args: &IngestArgs, subject: &Subject) -> anyhow::Result<Report> {
     let cursor = if args.resume { Some(first_cursor(&subject.client).await?) } else { None };
-    let mut ceiling = bare(disk::group_commits, subject, &args.setup).await?;
+    let mut small = bare_loop(subject, &args.setup, GROUP).await?;
     let before = subject.usage().await?;
     let (mut done, took) = publish_all(args, subject).await?;
     let used = subject.usage().await?.since(&before);
-    ceiling.extend(&bare(disk::group_commits, subject, &args.setup).await?);
+    small.extend(&bare_loop(subject, &args.setup, GROUP).await?);
     let rate = per_second(done.acked, took);
+    let per_sync = used.fdatasyncs.filter(|count| *count > 0.0).map(|count| whole(done.acked) / count);
     let mut report = Report::default();
     report.figure("durable ingest", rate, "records/s");
-    report.figure("bare loop", ceiling.rate(), "records/s");
-    report.figure("ratio to the bare loop", rate / ceiling.rate(), "");
     report.percentiles("ack", &std::mem::take(&mut done.acks).sorted());
-    report.percentiles("bare loop 64 KiB sync", &ceiling.syncs.sorted());
     cost(&mut report, &used, done.acked, "µs/record");
-    let per_sync = used.fdatasyncs.map(|count| whole(done.acked) / count);
     report.figure("records per fdatasync", per_sync, "");
+    against(&mut report, "bare loop of 64 KiB", small, rate);
+    if let Some(group) = per_sync {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive count")]
+        let same = bare_loop(subject, &args.setup, group as u64).await?;
+        against(&mut report, "bare loop of the same groups", same, rate);
+    }
     if let Some(cursor) = cursor {
         catch_up(&mut report, subject, &cursor, done.acked).await?;
     }
     Ok(report)
+}
+
+/// Sets the node's rate beside that of a bare loop.
+fn against(report: &mut Report, name: &str, ceiling: Loop, rate: f64) {
+    report.figure(name, ceiling.rate(), "records/s");
+    report.figure(&format!("ratio to the {name}"), rate / ceiling.rate(), "");
+    report.percentiles(&format!("{name} sync"), &ceiling.syncs.sorted());
 }
 
 async fn publish_all(args: &IngestArgs, subject: &Subject) -> anyhow::Result<(Done, Duration)> {

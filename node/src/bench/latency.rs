@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::disk::bare_loop;
 use super::fanout::{Pace, Progress, disperse, gather, run};
 use super::report::Report;
 use super::subject::Subject;
-use super::{Setup, bare, cost, disk};
+use super::{Setup, cost};
 
 /// The options of `anode bench latency`.
 #[derive(Debug, Args)]
@@ -24,12 +25,12 @@ pub struct LatencyArgs {
 
 /// Measures.
 pub(super) async fn measure(args: &LatencyArgs, subject: &Subject) -> anyhow::Result<Report> {
-    let mut ceiling = bare(disk::single_commits, subject, &args.setup).await?;
+    let mut ceiling = bare_loop(subject, &args.setup, 1).await?;
     let progress = Arc::new(Progress::default());
     let crowd = gather(&subject.client, args.subscribers, &progress).await?;
     let mut measured = Box::pin(run(subject, &progress, Pace::Rate(args.rate), args.setup.time())).await?;
     let samples = disperse(crowd, &progress).await?;
-    ceiling.extend(&bare(disk::single_commits, subject, &args.setup).await?);
+    ceiling.extend(&bare_loop(subject, &args.setup, 1).await?);
     let mut report = Report::default();
     report.figure("published", measured.published(), "records/s");
     report.percentiles("publish to subscriber", &samples.sorted());

@@ -95,11 +95,12 @@ fn row(name: &str, component: &Component) -> [String; 4] {
     [name.to_owned(), state.to_owned(), component.detail.clone().unwrap_or_default(), figures.join(", ")]
 }
 
-/// A figure in words; none where it is not a plain number or text.
+/// A figure in words; none where it is zero, or not a plain number or text.
 fn figure(name: &str, value: &Value) -> Option<String> {
     let shown = match value {
+        Value::Number(number) if number.as_f64() == Some(0.0) => return None,
         Value::Number(number) => match number.as_u64() {
-            Some(bytes) if name.ends_with("bytes") => return Some(format!("{name} {}", show_bytes(bytes))),
+            Some(bytes) if name.ends_with("bytes") => show_bytes(bytes),
             Some(whole) => whole.to_string(),
             None => format!("{:.1}", number.as_f64()?),
         },
@@ -168,6 +169,7 @@ mod tests {
             ("bytes", json!(2048), Some("bytes 2 KiB")),
             ("records_per_s", json!(1.25), Some("records per s 1.2")),
             ("lag_ms", json!(3), Some("lag ms 3")),
+            ("in_flight_bytes", json!(0), None),
             ("list", json!([]), None),
             ("none", json!(null), None),
         ] {
