@@ -24,8 +24,10 @@ use crate::store::{Folder, Nobody, Store, StoreOptions};
 
 /// The file by which the commands find the node.
 const ADDRESS: &str = "http.addr";
-/// How long a clean stop may take: below the 30 s after which container systems kill.
+/// How long storing what is in flight may take at a stop: with [`CLOSING`] below the 30 s after which container systems kill.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// How long connections may take to end after that. Whoever reads takes milliseconds; whoever does not must not hold the node.
+const CLOSING: Duration = Duration::from_secs(5);
 /// How many ports after the default one are tried where that is taken: more nodes than anyone runs by hand on one machine.
 const PORTS: u16 = 100;
 /// Connections that may wait to be accepted: many subscribers come back at once after a restart.
@@ -127,19 +129,18 @@ impl Node {
             "stopping",
             "what is in flight is finished, nothing new is taken",
         );
-        let until = tokio::time::Instant::now() + DEADLINE;
         let store = self.store.clone();
         let drained = tokio::task::spawn_blocking(move || store.drain());
         let late = || format!("what is in flight was not stored within {} s", DEADLINE.as_secs());
-        tokio::time::timeout_at(until, drained).await.with_context(late)?.context("the store broke")?;
+        tokio::time::timeout(DEADLINE, drained).await.with_context(late)?.context("the store broke")?;
         let closed = async {
             self.feed.shutdown().await;
             self.cancel.cancel();
             self.tracker.close();
             self.tracker.wait().await;
         };
-        if tokio::time::timeout_at(until, closed).await.is_err() {
-            warn!("Cut connections that did not end within {} s", DEADLINE.as_secs());
+        if tokio::time::timeout(CLOSING, closed).await.is_err() {
+            warn!("Cut connections that did not end within {} s", CLOSING.as_secs());
         }
         info!("Node stopped");
         Ok(())

@@ -226,6 +226,8 @@ async fn catch_up(report: &mut Report, subject: &Subject, cursor: &str, expected
     report.figure("catch-up bytes", per_second(bytes, took) / 1e6, "MB/s");
     report.figure("catch-up took", took.as_secs_f64(), "s");
     report.figure("catch-up in gaps", whole(gaps), "records");
-    report.figure("catch-up node cpu each", used.node_cpu.map(|cpu| cpu * 1e6 / whole(records)), "µs/record");
+    let each = |cpu: Option<f64>| cpu.map(|cpu| cpu * 1e6 / whole(records));
+    report.figure("catch-up node cpu each", each(used.node_cpu), "µs/record");
+    report.figure("catch-up bench cpu each", each(used.own_cpu), "µs/record");
     Ok(())
 }

@@ -104,7 +104,9 @@ impl Wire {
             }
         };
         if !head.starts_with(b"HTTP/1.1 101") {
-            bail!("{url} answered: {}", String::from_utf8_lossy(&head));
+            // Asked once more in the slow way, which reads the node's own words.
+            client.socket(path, query).await?;
+            bail!("{url} did not answer as a WebSocket");
         }
         let mut read = vec![0; READ];
         let filled = head.len() - end;

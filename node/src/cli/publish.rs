@@ -1,7 +1,7 @@
 //! `anode publish`: one record, or one for each line of stdin.
 
 use std::collections::VecDeque;
-use std::io::{BufRead as _, Read as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 use anode_shared::frames::Frame;
@@ -172,6 +172,9 @@ async fn lines(args: &PublishArgs) -> anyhow::Result<ExitCode> {
     let client = args.reach.client()?;
     let query = vec![("topic", args.topic.clone()), ("ack", word(args.ack.into()).to_owned())];
     let mut sending = Sending::new(client.socket("/publish", &query).await?, args);
+    if std::io::stdin().is_terminal() {
+        note("Type records, the JSON of one a line; Ctrl-D ends");
+    }
     let mut lines = read_lines();
     let mut open = true;
     while open || !sending.waiting.is_empty() {
