@@ -13,3 +13,6 @@ pub mod batch;
 pub mod cursor;
 pub mod frames;
 pub mod status;
+
+#[cfg(test)]
+mod vectors;
