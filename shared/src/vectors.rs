@@ -49,12 +49,9 @@ fn records() -> Vec<Vec<u8>> {
         dedupe: Some("key-1"),
         ..plain.clone()
     };
-    let mut all = vec![plain, full];
-    all.extend((0..3).map(|n| RecordRef {
-        topic: ["a", "a.b", "a.b.c"][n],
-        time: 1_795_402_020_123_457 + n as u64,
-        ..all[0].clone()
-    }));
+    let mut all = vec![plain.clone(), full];
+    let later = ["a", "a.b", "a.b.c"].into_iter().zip(1_795_402_020_123_457_u64..);
+    all.extend(later.map(|(topic, time)| RecordRef { topic, time, ..plain.clone() }));
     all.iter()
         .map(|record| {
             let mut bytes = Vec::new();
