@@ -15,7 +15,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(metrics))
 }
 
-/// Gives the figures of every stage, in the text format of OpenMetrics, which Prometheus reads.
+/// Gives the figures of every stage, in the `OpenMetrics` text format, which Prometheus reads.
 #[utoipa::path(
     get, path = "/metrics", tag = "health",
     responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text"), openapi::Read)

@@ -99,7 +99,7 @@ struct RecordFrame {
 #[expect(dead_code, reason = "the schema of what a feed sends")]
 enum FeedFrame {
     /// A record.
-    Record(RecordFrame),
+    Record(Box<RecordFrame>),
     /// Everything else.
     Other(Frame),
 }

@@ -34,11 +34,8 @@ impl App {
         &self,
         read: impl FnOnce(&Store) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let turn = match timeout(TURN, Arc::clone(&self.readers.0).acquire_owned()).await {
-            Ok(Ok(turn)) => turn,
-            Ok(Err(_)) | Err(_) => {
-                return Err(busy("as many requests read from storage as the node lets at a time"));
-            }
+        let Ok(Ok(turn)) = timeout(TURN, Arc::clone(&self.readers.0).acquire_owned()).await else {
+            return Err(busy("as many requests read from storage as the node lets at a time"));
         };
         let store = self.store.clone();
         let reading = tokio::task::spawn_blocking(move || {

@@ -31,7 +31,7 @@ impl Collector for Process {
     }
 }
 
-/// CPU seconds and threads out of `/proc/self/stat` (proc_pid_stat(5), fields 14, 15 and 20).
+/// CPU seconds and threads out of `/proc/self/stat` (`proc_pid_stat(5)`, fields 14, 15 and 20).
 fn stat(text: &str) -> (f64, f64) {
     // The second field, the program's name in brackets, may hold spaces itself.
     let fields: Vec<&str> = text.rsplit(") ").next().unwrap_or("").split(' ').collect();

@@ -54,7 +54,7 @@ pub(crate) struct RecordToPublish {
 #[expect(dead_code, reason = "the schema of what `intake` reads")]
 pub(crate) enum ToPublish {
     /// One record.
-    One(RecordToPublish),
+    One(Box<RecordToPublish>),
     /// Up to 10,000 records and 16 MiB, all or nothing.
     Many(Vec<RecordToPublish>),
 }
