@@ -340,7 +340,11 @@ impl Store {
         };
         let (logs, waiting_batches, next_arrival) = {
             let order = self.shared.order();
-            (order.logs.len() as u64, order.logs.values().map(|log| log.waiting.len() as u64).sum(), order.next)
+            (
+                order.logs.len() as u64,
+                order.logs.values().map(|log| log.waiting.len() as u64).sum(),
+                order.next,
+            )
         };
         StoreStatus {
             failed: self.shared.commit.failure(),

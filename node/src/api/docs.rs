@@ -36,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Leads to the API's page.
 #[utoipa::path(
-    get, path = "/api/docs", tag = "docs",
+    get, path = "/api/docs", operation_id = "docs", tag = "docs",
     responses((status = 303, description = "To `/api/docs/index.html`"), openapi::Read)
 )]
 async fn page(uri: Uri) -> Result<Redirect, Problem> {
@@ -46,11 +46,11 @@ async fn page(uri: Uri) -> Result<Redirect, Problem> {
 
 /// Gives a file of the API's page.
 #[utoipa::path(
-    get, path = "/api/docs/{file}", tag = "docs",
+    get, path = "/api/docs/{file}", operation_id = "docs_file", tag = "docs",
     params(("file" = String, Path, description = "`index.html`, or what it names")),
     responses(
         (status = 200, description = "The file", content(("text/html"), ("text/css"), ("text/javascript"), ("image/png"))),
-        openapi::Read, openapi::Missing
+        openapi::Read, openapi::NotFound
     )
 )]
 async fn file(path: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {

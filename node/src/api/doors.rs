@@ -28,7 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 ///
 /// The client may send `subscribe` and `publish` frames (`ClientFrame`).
 #[utoipa::path(
-    get, path = "/feed", tag = "sockets", security((), ("token" = [])),
+    get, path = "/feed", operation_id = "feed", tag = "sockets", security((), ("token" = [])),
     params(
         ("topic" = Option<Vec<String>>, Query, description = "Topic patterns; all topics without it"),
         ("filter" = Option<String>, Query, description = "A CEL expression over topic, source, publisher, time and payload"),
@@ -61,7 +61,7 @@ async fn feed(
 
 /// Takes each frame as a payload, and answers each in order (`Frame`): `published` or `error`, with its number.
 #[utoipa::path(
-    get, path = "/publish", tag = "sockets", security((), ("token" = [])),
+    get, path = "/publish", operation_id = "publish_socket", tag = "sockets", security((), ("token" = [])),
     params(
         ("topic" = String, Query, description = "The topic of every frame"),
         ("ack" = Option<anode_shared::publish::Ack>, Query, description = "Which promise the answers give; `durable` without it"),

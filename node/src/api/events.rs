@@ -105,12 +105,12 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Gives what happened since the node started, newest first.
 #[utoipa::path(
-    get, path = "/api/v1/events", tag = "node",
+    get, path = "/api/v1/events", operation_id = "list_events", tag = "node",
     params(
         ("limit" = Option<u16>, Query, description = "1 to 1,000 events; 100 without it"),
         ("page" = Option<String>, Query, description = "`next` of the last page"),
     ),
-    responses((status = 200, body = EventPage), openapi::Read)
+    responses((status = 200, description = "A page", body = EventPage), openapi::Read)
 )]
 async fn events(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<Json<EventPage>, Problem> {
     app.caller(&headers)?;

@@ -17,7 +17,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Gives the figures of every stage, in the `OpenMetrics` text format, which Prometheus reads.
 #[utoipa::path(
-    get, path = "/metrics", tag = "health",
+    get, path = "/metrics", operation_id = "metrics", tag = "health",
     responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text"), openapi::Read)
 )]
 async fn metrics(State(app): State<App>, uri: Uri) -> Result<Response, Problem> {

@@ -12,13 +12,8 @@ use tower_http::cors::{Any, CorsLayer};
 use super::App;
 use super::problem::{Code, Problem};
 
-/// What pages of this node may load: only what the node serves itself.
+/// What pages of this node may load: only what the node serves itself. Swagger UI does with it too.
 const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// The same for the API's page, whose script sets styles inside the markup that it makes.
-const DOCS_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// Where the API's page is.
-pub(super) const DOCS: &str = "/api/docs";
-
 /// Lets pages of any origin read, and send what is theirs to send: a token, never a cookie.
 pub(super) fn cors() -> CorsLayer {
     CorsLayer::new()
@@ -43,21 +38,19 @@ pub(super) async fn wrap(State(app): State<App>, request: Request, next: Next) -
         None => "other".into(),
     };
     let api = request.uri().path().starts_with("/api/v1/");
-    let docs = request.uri().path().starts_with(DOCS);
     let mut response = if api && !accepts_json(request.headers()) {
         not_acceptable().into_response()
     } else {
         next.run(request).await
     };
-    protect(response.headers_mut(), docs);
+    protect(response.headers_mut());
     app.http.answered(method, route, response.status().as_u16(), began.elapsed());
     response
 }
 
-fn protect(headers: &mut HeaderMap, docs: bool) {
-    let policy = if docs { DOCS_POLICY } else { POLICY };
+fn protect(headers: &mut HeaderMap) {
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),

@@ -25,20 +25,20 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Says that the process lives.
-#[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, body = Health), openapi::Read))]
+#[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, description = "It does", body = Health), openapi::Read))]
 async fn livez(uri: Uri) -> Result<Json<Health>, Problem> {
     Query::parse(uri.query(), &[])?;
     Ok(Json(Health { status: "alive" }))
 }
 
 /// The same as `/livez`.
-#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Health), openapi::Read))]
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, description = "It does", body = Health), openapi::Read))]
 async fn healthz(uri: Uri) -> Result<Json<Health>, Problem> {
     livez(uri).await
 }
 
 /// Says whether the node can take records; 503 with the reasons while it cannot.
-#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, body = Health), openapi::Read))]
+#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, description = "It does", body = Health), openapi::Read))]
 async fn readyz(State(app): State<App>, uri: Uri) -> Result<Json<Health>, Problem> {
     // Kubernetes habit asks for more words by `verbose`; all are always here.
     Query::parse(uri.query(), &["verbose"])?;

@@ -11,7 +11,10 @@ macro_rules! later {
     ($($name:ident: $method:ident $path:literal $what:literal;)*) => {
         $(
             #[doc = concat!($what, " comes with a later version; until then the answer is 501.")]
-            #[utoipa::path($method, path = $path, tag = "later", responses(openapi::Later))]
+            #[utoipa::path(
+                $method, path = $path, tag = "later", summary = $what,
+                description = "Comes with a later version; until then the answer is 501.", responses(openapi::Later)
+            )]
             async fn $name() -> Problem {
                 Problem::later($what)
             }

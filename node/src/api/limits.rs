@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use futures_util::StreamExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::problem::{Code, Problem};
 
@@ -23,6 +23,8 @@ pub(super) const STALL: Duration = Duration::from_secs(60);
 const BODY_BYTES_PER_SEC: u64 = 16 << 10;
 /// Bytes of bodies that are held at a time, in KiB: four of the largest requests.
 const BODIES_KIB: usize = 64 << 10;
+/// How long a body waits for memory, its sender held back by TCP. Bodies that wait for each other's memory let go after it.
+const ROOM: Duration = Duration::from_millis(500);
 /// How much of a refused body is read on, so that its sender reads the answer instead of a broken connection.
 const DISCARD: u64 = 48 << 20;
 /// The most connections where the system allows as many.
@@ -138,7 +140,7 @@ impl Bodies {
         if first.len() > most {
             return Err(Stop::Refuse(too_big(most)));
         }
-        let mut room = self.room(first.len())?;
+        let mut room = self.room(first.len()).await?;
         if declared == Some(first.len() as u64) {
             return Ok(Collected { bytes: first, _room: Some(room) });
         }
@@ -147,20 +149,21 @@ impl Bodies {
             if bytes.len() + chunk.len() > most {
                 return Err(Stop::Refuse(too_big(most)));
             }
-            room.merge(self.room(chunk.len())?);
+            room.merge(self.room(chunk.len()).await?);
             bytes.extend_from_slice(&chunk);
         }
         Ok(Collected { bytes: bytes.into(), _room: Some(room) })
     }
 
-    fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Stop> {
+    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Stop> {
         let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
-        Arc::clone(&self.room).try_acquire_many_owned(kib).map_err(|_| {
-            Stop::Refuse(Problem::new(
+        match timeout(ROOM, Arc::clone(&self.room).acquire_many_owned(kib)).await {
+            Ok(Ok(room)) => Ok(room),
+            Ok(Err(_)) | Err(_) => Err(Stop::Refuse(Problem::new(
                 Code::Overloaded,
                 "the node has as many request bodies under way as it holds; wait as Retry-After says, and send less at a time",
-            ))
-        })
+            ))),
+        }
     }
 }
 

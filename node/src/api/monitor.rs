@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anode_shared::status::{Status, Watch};
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant as TickInstant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -75,7 +75,8 @@ impl App {
 
     /// Looks at the stages until cancelled.
     pub(super) async fn monitor(self, cancel: CancellationToken) {
-        let mut ticks = tokio::time::interval(PERIOD);
+        // Not at once: a node that has just started is not worth an event yet.
+        let mut ticks = interval_at(TickInstant::now() + PERIOD, PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = None;
         loop {

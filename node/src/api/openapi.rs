@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anode_shared::frames::Frame;
+use anode_shared::publish::Ack;
 use anode_shared::record::PublisherSignature;
 use anode_shared::status::Watch;
 use axum::Extension;
@@ -19,6 +20,7 @@ use utoipa_axum::routes;
 use super::App;
 use super::problem::{self, Problem};
 use super::query::Query;
+use super::records::RecordToPublish;
 
 type Responses = BTreeMap<String, RefOr<Response>>;
 
@@ -30,7 +32,16 @@ type Responses = BTreeMap<String, RefOr<Response>>;
         version = env!("CARGO_PKG_VERSION"),
         description = "Records in and out of one node of a decentralised, real-time data mesh. Reading is open; changing needs `Authorization: Bearer <admin token>`.",
     ),
-    components(schemas(problem::Body, Record, RecordFrame, Frame, FeedFrame, Watch)),
+    components(schemas(problem::Body, Record, RecordFrame, Frame, FeedFrame, ClientFrame, Watch)),
+    tags(
+        (name = "records", description = "Records in and out"),
+        (name = "sockets", description = "Streams: WebSockets and Server-Sent Events"),
+        (name = "node", description = "How the node is"),
+        (name = "access", description = "Who may do what"),
+        (name = "health", description = "For probes and Prometheus"),
+        (name = "docs", description = "This document"),
+        (name = "later", description = "Part of the contract, and of a later version"),
+    ),
     modifiers(&Token),
 )]
 pub(super) struct Document;
@@ -102,6 +113,33 @@ enum FeedFrame {
     Record(Box<RecordFrame>),
     /// Everything else.
     Other(Frame),
+}
+
+/// What a client may send on a feed.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[expect(dead_code, reason = "the schema of what a feed reads")]
+enum ClientFrame {
+    /// Changes the one subscription; answered by `subscribed`, or by `error`.
+    Subscribe {
+        /// Topic patterns; all topics without them.
+        #[schema(required = false)]
+        topics: Vec<String>,
+        /// A CEL expression.
+        filter: Option<String>,
+        /// Where to begin; `live` without it.
+        start: Option<String>,
+    },
+    /// Publishes a record; answered by `published`, or by `error`.
+    Publish {
+        /// Comes back with the answer.
+        #[schema(required = false)]
+        r#ref: serde_json::Value,
+        /// Which promise the answer gives; `durable` without it.
+        ack: Option<Ack>,
+        #[serde(flatten)]
+        record: Box<RecordToPublish>,
+    },
 }
 
 /// An answer that is a problem.
@@ -194,6 +232,15 @@ impl IntoResponses for Missing {
     }
 }
 
+/// What asking for a file can be answered with.
+pub(super) struct NotFound;
+
+impl IntoResponses for NotFound {
+    fn responses() -> Responses {
+        [problem(404, "There is no such file")].into()
+    }
+}
+
 /// What a socket's handshake can be answered with.
 pub(super) struct Socket;
 
@@ -229,7 +276,7 @@ impl Written {
 
 /// Gives this document.
 #[utoipa::path(
-    get, path = "/api/openapi.json", tag = "docs",
+    get, path = "/api/openapi.json", operation_id = "openapi", tag = "docs",
     responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value), Read)
 )]
 async fn document(Extension(document): Extension<Written>, uri: Uri) -> Result<HttpResponse, Problem> {

@@ -15,6 +15,8 @@ mod intake;
 mod history;
 mod proof;
 
+pub(super) use publish::RecordToPublish;
+
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(publish::publish, history::history)).routes(routes!(proof::record))
 }

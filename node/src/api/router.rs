@@ -6,7 +6,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    App, docs, doors, events, exposition, headers, health, later, openapi, problem, records, status,
+    App, assets, docs, doors, events, exposition, headers, health, later, openapi, problem, records, status,
     subscribers, tickets, topics, watch,
 };
 
@@ -35,6 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 pub(super) fn router(app: App) -> anyhow::Result<Router> {
     let (router, document) = routes().split_for_parts();
     let router = router
+        .merge(assets::router())
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::not_found)
         .layer(Extension(openapi::Written::new(&document)?))

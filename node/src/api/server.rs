@@ -103,9 +103,7 @@ async fn connection(
 ) {
     // Frames and answers are written whole: waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
-    let _open = server.http.connection();
-    // The slot goes with the socket, also where that is handed on to a WebSocket.
-    let io = TokioIo::new(Stall::new(stream, slot));
+    let io = TokioIo::new(Stall::new(stream, (slot, server.http.connection())));
     let service = hyper::service::service_fn(move |request| answer(router.clone(), request, address));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

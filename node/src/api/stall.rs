@@ -10,6 +10,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use super::limits;
+use crate::metrics::Open;
+
+/// A place among the connections, and that it is counted.
+pub(super) type Place = (OwnedSemaphorePermit, Open);
 
 /// A connection. A write that makes no progress for [`limits::STALL`] fails, whatever layer wrote.
 #[derive(Debug)]
@@ -17,13 +21,13 @@ pub(super) struct Stall {
     stream: TcpStream,
     /// Set while the peer takes nothing: most connections never need it.
     deadline: Option<Pin<Box<Sleep>>>,
-    _slot: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Stall {
-    /// Watches a connection that holds a slot as long as it is open.
-    pub(super) fn new(stream: TcpStream, slot: OwnedSemaphorePermit) -> Self {
-        Self { stream, deadline: None, _slot: slot }
+    /// Watches a connection that holds its place as long as it is open, also where it becomes a WebSocket.
+    pub(super) fn new(stream: TcpStream, place: Place) -> Self {
+        Self { stream, deadline: None, _place: place }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {

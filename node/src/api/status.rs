@@ -222,8 +222,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Says how the node and its components are.
 #[utoipa::path(
-    get, path = "/api/v1/status", tag = "node",
-    responses((status = 200, body = Status), openapi::Read)
+    get, path = "/api/v1/status", operation_id = "get_status", tag = "node",
+    responses((status = 200, description = "The status of this moment", body = Status), openapi::Read)
 )]
 async fn status(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<Json<Status>, Problem> {
     app.caller(&headers)?;

@@ -26,8 +26,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Gives each connection that follows topics; addresses and filters with the admin right only.
 #[utoipa::path(
-    get, path = "/api/v1/subscribers", tag = "node",
-    responses((status = 200, body = SubscriberList), openapi::Read)
+    get, path = "/api/v1/subscribers", operation_id = "list_subscribers", tag = "node",
+    responses((status = 200, description = "All subscribers", body = SubscriberList), openapi::Read)
 )]
 async fn subscribers(
     State(app): State<App>,

@@ -76,8 +76,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Makes a ticket: good once, for 60 s, for a WebSocket of a page that holds the token.
 #[utoipa::path(
-    post, path = "/api/v1/tickets", tag = "access", security(("token" = [])),
-    responses((status = 201, body = Ticket), openapi::Read, openapi::Token)
+    post, path = "/api/v1/tickets", operation_id = "create_ticket", tag = "access", security(("token" = [])),
+    responses((status = 201, description = "The ticket", body = Ticket), openapi::Read, openapi::Token)
 )]
 async fn issue(
     State(app): State<App>,

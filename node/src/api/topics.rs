@@ -26,8 +26,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Gives each topic with its count, its rate and the time of its newest record.
 #[utoipa::path(
-    get, path = "/api/v1/topics", tag = "records",
-    responses((status = 200, body = TopicList), openapi::Read, openapi::Scan)
+    get, path = "/api/v1/topics", operation_id = "list_topics", tag = "records",
+    responses((status = 200, description = "All topics", body = TopicList), openapi::Read, openapi::Scan)
 )]
 async fn topics(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<Json<TopicList>, Problem> {
     app.caller(&headers)?;

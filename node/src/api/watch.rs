@@ -40,7 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 ///
 /// Each message is a `Watch`: the status and the last events at once, then what changes.
 #[utoipa::path(
-    get, path = "/api/v1/watch", tag = "sockets",
+    get, path = "/api/v1/watch", operation_id = "watch", tag = "sockets",
     params(("ticket" = Option<String>, Query, description = "From `POST /api/v1/tickets`, where no header can be set")),
     responses(openapi::Socket, (status = 200, description = "Server-Sent Events, each a `Watch`", content_type = "text/event-stream"), openapi::Read)
 )]

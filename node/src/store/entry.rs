@@ -36,8 +36,16 @@ pub(crate) enum Kind {
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
-        let kinds =
-            [Self::Checkpoint, Self::Batch, Self::Waiting, Self::Late, Self::Jump, Self::Fork, Self::Floors, Self::Closing];
+        let kinds = [
+            Self::Checkpoint,
+            Self::Batch,
+            Self::Waiting,
+            Self::Late,
+            Self::Jump,
+            Self::Fork,
+            Self::Floors,
+            Self::Closing,
+        ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
 

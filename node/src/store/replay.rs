@@ -143,7 +143,10 @@ impl Replayed {
             }
             Kind::Closing => {
                 if let Ok(entry) = codec::decode::<ClosingEntry>(found.body) {
-                    entry.heads.iter().for_each(|(key, head)| self.catch_up(found.head, *key, Some(head + 1)));
+                    entry
+                        .heads
+                        .iter()
+                        .for_each(|(key, head)| self.catch_up(found.head, *key, Some(head + 1)));
                 }
             }
             Kind::Floors => {

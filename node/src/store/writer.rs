@@ -227,7 +227,9 @@ impl Writer {
         if self.shared.commit.failure().is_some() {
             return Err(Refused::Failed);
         }
-        if self.active.bytes() >= self.shared.options.segment_bytes && !matches!(kind, Kind::Floors | Kind::Closing) {
+        if self.active.bytes() >= self.shared.options.segment_bytes
+            && !matches!(kind, Kind::Floors | Kind::Closing)
+        {
             self.roll().map_err(|error| self.write_failed(&error))?;
         }
         let offset = self.active.bytes();

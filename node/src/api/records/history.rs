@@ -50,7 +50,7 @@ pub(crate) struct RecordPage {
 
 /// Gives stored records by time.
 #[utoipa::path(
-    get, path = "/api/v1/records", tag = "records",
+    get, path = "/api/v1/records", operation_id = "list_records", tag = "records",
     params(
         ("topic" = Option<Vec<String>>, Query, description = "Topic patterns; all topics without it"),
         ("since" = Option<String>, Query, description = "RFC 3339, inclusive"),
@@ -61,7 +61,7 @@ pub(crate) struct RecordPage {
         ("limit" = Option<u16>, Query, description = "1 to 10,000 records; 100 without it"),
         ("page" = Option<String>, Query, description = "`next` of the last page"),
     ),
-    responses((status = 200, body = RecordPage), openapi::Read, openapi::Scan)
+    responses((status = 200, description = "A page", body = RecordPage), openapi::Read, openapi::Scan)
 )]
 pub(super) async fn history(
     State(app): State<App>,

@@ -58,13 +58,13 @@ pub(crate) struct ProvenRecord {
 
 /// Gives one record with its proof.
 #[utoipa::path(
-    get, path = "/api/v1/records/{origin}/{log}/{seq}", tag = "records",
+    get, path = "/api/v1/records/{origin}/{log}/{seq}", operation_id = "get_record", tag = "records",
     params(
         ("origin" = String, Path, description = "The peer id of the node that accepted it"),
         ("log" = String, Path, description = "The log, 16 hex digits"),
         ("seq" = u64, Path, description = "Its place in the log, from 1"),
     ),
-    responses((status = 200, body = ProvenRecord), openapi::Read, openapi::Missing)
+    responses((status = 200, description = "The record", body = ProvenRecord), openapi::Read, openapi::Missing)
 )]
 pub(super) async fn record(
     State(app): State<App>,

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::limits::Collected;
@@ -27,8 +27,7 @@ const MAX_BODY: usize = 16 << 20;
 const INLINE_BODY: usize = 128 << 10;
 
 /// A record to publish.
-#[derive(Debug, Deserialize, ToSchema)]
-#[expect(dead_code, reason = "the schema of what `anode_shared::publish` reads")]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RecordToPublish {
     /// Its topic: 1 to 16 tokens of `a-z 0-9 _ -`, joined by dots.
     #[schema(max_length = 200)]
@@ -49,7 +48,7 @@ pub(crate) struct RecordToPublish {
 }
 
 /// One record, or several.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "the schema of what `intake` reads")]
 pub(crate) enum ToPublish {
@@ -70,10 +69,10 @@ pub(crate) struct Published {
 
 /// Takes one record or an array of them, all or nothing, and answers once they are on stable storage.
 #[utoipa::path(
-    post, path = "/api/v1/records", tag = "records", security(("token" = [])),
+    post, path = "/api/v1/records", operation_id = "publish_records", tag = "records", security(("token" = [])),
     params(("ack" = Option<Ack>, Query, description = "Which promise the answer gives; `durable` without it")),
     request_body = ToPublish,
-    responses((status = 200, body = Published), openapi::Read, openapi::Token, openapi::Publish)
+    responses((status = 200, description = "The records are stored", body = Published), openapi::Read, openapi::Token, openapi::Publish)
 )]
 pub(super) async fn publish(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();

@@ -77,7 +77,10 @@ fn it_begins_where_it_is_told() {
         assert_eq!(read_from(&store, &Start::Latest).ids, [old[499], new[499]]);
         let time = store.record(&new[3]).map(|found| found.batch.record(found.index).time).unwrap();
         let from_time = read_from(&store, &Start::Time(time)).ids;
-        let earlier = all.iter().filter(|id| store.record(id).is_ok_and(|found| found.batch.record(found.index).time < time)).count();
+        let earlier = all
+            .iter()
+            .filter(|id| store.record(id).is_ok_and(|found| found.batch.record(found.index).time < time))
+            .count();
         assert_eq!(from_time, all[earlier..]);
         store.drain();
     });

@@ -76,7 +76,8 @@ impl Account {
                 Item::Records(slice) => {
                     for index in slice.range().filter(|index| topics.matches(slice.batch().topic(*index))) {
                         self.ids.push(slice.batch().id(index));
-                        self.payloads.push(String::from_utf8_lossy(slice.batch().record(index).payload).into_owned());
+                        self.payloads
+                            .push(String::from_utf8_lossy(slice.batch().record(index).payload).into_owned());
                     }
                 }
                 Item::Gap(gap) => self.gaps.push(gap),
@@ -90,12 +91,19 @@ impl Account {
         let mut seen: BTreeMap<LogKey, BTreeSet<u64>> = BTreeMap::new();
         let mut last: BTreeMap<LogKey, u64> = BTreeMap::new();
         for id in &self.ids {
-            assert!(last.insert(id.key, id.seq).is_none_or(|last| last < id.seq), "{id} came out of order or twice");
+            assert!(
+                last.insert(id.key, id.seq).is_none_or(|last| last < id.seq),
+                "{id} came out of order or twice"
+            );
             seen.entry(id.key).or_default().insert(id.seq);
         }
         for gap in &self.gaps {
             for seq in gap.from..=gap.to {
-                assert!(seen.entry(gap.log).or_default().insert(seq), "{}/{seq} came and is a gap, or is a gap twice", gap.log);
+                assert!(
+                    seen.entry(gap.log).or_default().insert(seq),
+                    "{}/{seq} came and is a gap, or is a gap twice",
+                    gap.log
+                );
             }
         }
         seen
@@ -127,7 +135,12 @@ pub(super) fn read_from(store: &Store, start: &Start) -> Account {
 }
 
 /// A history page by page, checked to be within its limit.
-pub(super) fn history(store: &Store, direction: Direction, limit: usize, after: Option<&Cursor>) -> (Vec<RecordId>, Vec<Gap>) {
+pub(super) fn history(
+    store: &Store,
+    direction: Direction,
+    limit: usize,
+    after: Option<&Cursor>,
+) -> (Vec<RecordId>, Vec<Gap>) {
     let (mut ids, mut gaps, mut page) = (Vec::new(), Vec::new(), None::<String>);
     loop {
         let ask = History {
@@ -199,7 +212,8 @@ impl Random {
 
 /// The seed of a random test: `ANODE_SEED`, else one of its own; printed, so that a failure can be run again.
 pub(super) fn seed() -> u64 {
-    let seed = std::env::var("ANODE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
+    let seed =
+        std::env::var("ANODE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
     eprintln!("ANODE_SEED={seed}");
     seed
 }

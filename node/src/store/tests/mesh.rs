@@ -51,10 +51,16 @@ fn it_jumps_over_a_hole_and_takes_what_comes_late() {
     settle(&store);
     let account = read(&mut early, &Topics::default(), usize::MAX);
     assert_eq!(account.ids.iter().map(|id| id.seq).collect::<Vec<_>>(), [6, 7, 8, 9]);
-    assert_eq!(account.gaps.iter().map(|gap| (gap.from, gap.to, gap.reason)).collect::<Vec<_>>(), [(4, 5, GapReason::Unreachable)]);
+    assert_eq!(
+        account.gaps.iter().map(|gap| (gap.from, gap.to, gap.reason)).collect::<Vec<_>>(),
+        [(4, 5, GapReason::Unreachable)]
+    );
     assert_eq!(history(&store, Direction::Asc, 100, None).1.len(), 1);
     assert_eq!(accept(&store, &batches[1]), Verdict::Taken);
-    assert!(read(&mut early, &Topics::default(), usize::MAX).ids.is_empty(), "what a gap named must not be sent again");
+    assert!(
+        read(&mut early, &Topics::default(), usize::MAX).ids.is_empty(),
+        "what a gap named must not be sent again"
+    );
     std::thread::sleep(Duration::from_millis(1_300));
     for _ in 0..2 {
         let store = open(&disk.power_cut(&mut || 0), &shared_options);
@@ -140,7 +146,8 @@ fn it_serves_cursors_of_another_store() {
 fn hop(random: &mut Random, round: u64) {
     let logs: Vec<Vec<Bytes>> = (0..3)
         .map(|log| {
-            let sizes: Vec<usize> = (0..4 + random.below(6)).map(|_| 1 + usize::try_from(random.below(5)).unwrap()).collect();
+            let sizes: Vec<usize> =
+                (0..4 + random.below(6)).map(|_| 1 + usize::try_from(random.below(5)).unwrap()).collect();
             foreign(20 + log, 7, &sizes)
         })
         .collect();
@@ -148,10 +155,14 @@ fn hop(random: &mut Random, round: u64) {
     let shared_options = options();
     let mut stores = disks.each_ref().map(|disk| open(disk, &shared_options));
     // What neither ever has.
-    let lost: BTreeSet<(usize, usize)> = (0..2).map(|_| (0, usize::try_from(1 + random.below(2)).unwrap())).collect();
+    let lost: BTreeSet<(usize, usize)> =
+        (0..2).map(|_| (0, usize::try_from(1 + random.below(2)).unwrap())).collect();
     let mut plans: Vec<Vec<(usize, usize)>> = (0..2)
         .map(|_| {
-            let all = logs.iter().enumerate().flat_map(|(log, batches)| (0..batches.len()).map(move |place| (log, place)));
+            let all = logs
+                .iter()
+                .enumerate()
+                .flat_map(|(log, batches)| (0..batches.len()).map(move |place| (log, place)));
             let mut plan: Vec<_> = all.filter(|at| !lost.contains(at)).collect();
             random.shuffle(&mut plan);
             plan

@@ -38,13 +38,19 @@ fn it_keeps_every_acknowledged_record_over_power_cuts() {
     assert!(kept > CUTS, "the cuts must come while records are acknowledged");
 }
 
-fn publish_until(store: &Store, acked: &Arc<std::sync::Mutex<Vec<anode_shared::ids::RecordId>>>, stop: &Arc<AtomicBool>) -> std::thread::JoinHandle<()> {
+fn publish_until(
+    store: &Store,
+    acked: &Arc<std::sync::Mutex<Vec<anode_shared::ids::RecordId>>>,
+    stop: &Arc<AtomicBool>,
+) -> std::thread::JoinHandle<()> {
     let (store, acked, stop) = (store.clone(), acked.clone(), stop.clone());
     std::thread::spawn(move || {
         let mut n = 0;
         while !stop.load(Ordering::SeqCst) {
             let many = 1 + n % 17;
-            let publishing: Vec<_> = (0..3).filter_map(|_| store.publish((0..many).map(|m| record("a.b", n + m)).collect()).ok()).collect();
+            let publishing: Vec<_> = (0..3)
+                .filter_map(|_| store.publish((0..many).map(|m| record("a.b", n + m)).collect()).ok())
+                .collect();
             for one in publishing {
                 acked.lock().unwrap().extend(wait(one).unwrap());
             }
@@ -76,8 +82,14 @@ fn check_after(disk: &Memory, options: &StoreOptions, sure: &[anode_shared::ids:
     let account = read_from(&store, &Start::Earliest);
     let seen = account.check();
     assert!(account.gaps.is_empty(), "a gap after a power cut: {:?}", account.gaps);
-    let missing: Vec<_> = sure.iter().filter(|id| !seen.get(&id.key).is_some_and(|seqs| seqs.contains(&id.seq))).collect();
-    assert!(missing.is_empty(), "{} acknowledged records are lost, the first is {}", missing.len(), missing[0]);
+    let missing: Vec<_> =
+        sure.iter().filter(|id| !seen.get(&id.key).is_some_and(|seqs| seqs.contains(&id.seq))).collect();
+    assert!(
+        missing.is_empty(),
+        "{} acknowledged records are lost, the first is {}",
+        missing.len(),
+        missing[0]
+    );
     let paged: BTreeSet<_> = history(&store, Direction::Asc, 1_000, None).0.into_iter().collect();
     assert_eq!(paged.len(), account.ids.len());
     assert_eq!(store.status().damaged, 0);
