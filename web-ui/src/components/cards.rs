@@ -63,7 +63,7 @@ fn Body(name: &'static str, component: Component) -> impl IntoView {
         all.into_iter().partition(|figure| figure.rate.is_some());
     let more = others.split_off(others.len().min(SHOWN));
     view! {
-        {component.detail.map(|detail| view! { <p class="detail">{detail}</p> })}
+        {component.detail.map(|detail| view! { <p class="detail">{capital(&detail)}</p> })}
         <div class="rates">{rates.into_iter().map(|figure| view! { <Rate name figure /> }).collect_view()}</div>
         <List figures=others />
         {(!more.is_empty())

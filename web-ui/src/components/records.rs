@@ -11,6 +11,9 @@ use crate::state::number::count;
 use crate::state::records::SHOWN;
 use crate::streams::Page;
 
+/// How many rows are drawn until more are asked for: drawing is what costs, and a screen shows 30.
+const DRAWN: usize = 100;
+
 /// The question, the rows, and what is not among them.
 #[component]
 pub fn LiveRecords() -> impl IntoView {
@@ -47,7 +50,7 @@ fn Note(page: Page) -> impl IntoView {
             }
             match records.left_out() {
                 0 => String::new(),
-                left_out => format!("The newest {SHOWN}; {} left out of this list", words(left_out)),
+                left_out => format!("The newest {SHOWN}; {} older left out", words(left_out)),
             }
         })
     };
@@ -76,7 +79,20 @@ fn List(page: Page) -> impl IntoView {
         0 => Place::Loading,
         _ => Place::Rows,
     });
-    let rows = move || page.records.with(|records| records.rows().cloned().collect::<Vec<_>>());
+    let drawn = RwSignal::new(DRAWN);
+    let rows =
+        move || page.records.with(|records| records.rows().take(drawn.get()).cloned().collect::<Vec<_>>());
+    let older =
+        Memo::new(move |_| page.records.with(|records| records.rows().len().saturating_sub(drawn.get())));
+    let more = move || {
+        (older.get() > 0).then(|| {
+            view! {
+                <button type="button" class="more" on:click=move |_| drawn.set(SHOWN)>
+                    {move || format!("Show {} older", older.get())}
+                </button>
+            }
+        })
+    };
     move || match place.get() {
         Place::Loading => view! { <Skeleton /> }.into_any(),
         Place::Empty => view! { <Empty /> }.into_any(),
@@ -95,6 +111,7 @@ fn List(page: Page) -> impl IntoView {
                         <RowView row=entry.row />
                     </For>
                 </ol>
+                {more}
             </div>
         }
         .into_any(),

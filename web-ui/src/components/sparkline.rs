@@ -16,7 +16,7 @@ pub fn Sparkline(
     view! {
         <svg class="spark" viewBox=format!("0 0 {WIDTH} {HEIGHT}") preserveAspectRatio="none" aria-hidden="true">
             <path class="area" d=move || drawn.get().1 />
-            <path class="line" d=move || drawn.get().0 vector-effect="non-scaling-stroke" />
+            <path class="stroke" d=move || drawn.get().0 vector-effect="non-scaling-stroke" />
         </svg>
     }
 }

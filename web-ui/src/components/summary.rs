@@ -1,5 +1,6 @@
 //! The state of the whole node in a sentence.
 
+use anode_shared::status::State;
 use leptos::prelude::*;
 
 use super::page;
@@ -14,20 +15,24 @@ pub fn Summary() -> impl IntoView {
     let page = page();
     let shown =
         Memo::new(move |_| page.status.with(|status| status.as_ref().map(|s| summary(&s.components))));
-    let age = move || {
+    let stale = move || {
         let is_stale = !page.is_live() && page.status.with(Option::is_some);
-        is_stale.then(|| format!("Last heard {}.", ago(page.heard_at.get(), page.now.get())))
+        is_stale.then(|| format!("Last heard {}: ", ago(page.heard_at.get(), page.now.get())))
     };
     let sentence = move || match shown.get() {
-        Some((state, sentence)) => view! { <Shape state /> {sentence} }.into_any(),
-        None if matches!(page.watch.get(), Link::Waiting { .. }) => "The node does not answer.".into_any(),
-        None if page.watch.get() == Link::Refused => "The node lets nobody look without a token.".into_any(),
-        None => "Asking the node how it is …".into_any(),
+        Some((state, sentence)) => {
+            let state = if page.is_live() { state } else { State::Off };
+            view! { <Shape state /> <span class="stale">{stale}</span> <span role="status">{sentence}</span> }
+                .into_any()
+        }
+        None => {
+            let words = match page.watch.get() {
+                Link::Waiting { .. } => "The node does not answer.",
+                Link::Refused => "The node lets nobody look without a token.",
+                _ => "Asking the node how it is …",
+            };
+            view! { <span role="status">{words}</span> }.into_any()
+        }
     };
-    view! {
-        <p class="summary">
-            <span role="status">{sentence}</span>
-            <span class="stale">{age}</span>
-        </p>
-    }
+    view! { <p class="summary">{sentence}</p> }
 }

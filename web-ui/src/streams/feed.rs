@@ -17,8 +17,12 @@ use crate::state::place::Place;
 
 /// Above so many waiting rows the list is drawn less often: nobody reads that fast.
 const BUSY_ROWS: usize = 30;
-/// How often it is drawn then, milliseconds.
+/// The least pause between drawings then, milliseconds.
 const BUSY_PAUSE_MS: f64 = 150.0;
+/// The longest one: also a slow phone shows something new this often.
+const LONGEST_PAUSE_MS: f64 = 2_000.0;
+/// How many times as long as drawing takes the page does something else: above all, reading its socket.
+const PAUSE_PER_COST: f64 = 3.0;
 /// Who was away longer begins with the newest records: catching up on hours of them would only delay the present.
 const AWAY_MS: f64 = 300_000.0;
 
@@ -33,7 +37,8 @@ pub struct Feed {
     is_answered: Cell<bool>,
     caught_up: Cell<bool>,
     is_drawing: Cell<bool>,
-    drawn_at: Cell<f64>,
+    /// Not before this is a busy list drawn again.
+    draw_after: Cell<f64>,
     slept_at: Cell<Option<f64>>,
 }
 
@@ -49,7 +54,7 @@ impl Feed {
             is_answered: Cell::default(),
             caught_up: Cell::default(),
             is_drawing: Cell::default(),
-            drawn_at: Cell::default(),
+            draw_after: Cell::default(),
             slept_at: Cell::default(),
         });
         feed.line.get_or_init(|| Line::new(Rc::clone(&feed) as Rc<dyn Owner>));
@@ -124,26 +129,32 @@ impl Feed {
 
     fn draw_soon(&self) {
         if !self.is_drawing.replace(true) {
-            self.on_next_frame();
+            self.on_next_frame(Self::draw);
         }
     }
 
-    fn on_next_frame(&self) {
+    fn on_next_frame(&self, then: impl FnOnce(&Self) + 'static) {
         let me = Weak::clone(&self.me);
         request_animation_frame(move || {
             if let Some(feed) = me.upgrade() {
-                feed.draw();
+                then(&feed);
             }
         });
     }
 
     fn draw(&self) {
         let now = browser::now();
-        if self.inbox.borrow().len() > BUSY_ROWS && now - self.drawn_at.get() < BUSY_PAUSE_MS {
-            return self.on_next_frame();
+        if self.inbox.borrow().len() > BUSY_ROWS && now < self.draw_after.get() {
+            return self.on_next_frame(Self::draw);
         }
         self.is_drawing.set(false);
-        self.drawn_at.set(now);
+        self.draw_after.set(now + LONGEST_PAUSE_MS);
+        // The next frame comes when this one is laid out and painted.
+        self.on_next_frame(move |feed| {
+            let done = browser::now();
+            let pause = (PAUSE_PER_COST * (done - now)).clamp(BUSY_PAUSE_MS, LONGEST_PAUSE_MS);
+            feed.draw_after.set(done + pause);
+        });
         let (rows, left_out) = self.inbox.borrow_mut().take();
         if !rows.is_empty() {
             self.page.records.update(|records| records.push(rows, left_out));
