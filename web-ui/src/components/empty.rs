@@ -36,7 +36,7 @@ pub fn Empty() -> impl IntoView {
             <p class="big">"No record yet."</p>
             <p>"Publish one, and it appears here by itself:"</p>
             <div class="command">
-                <pre tabindex="0" role="region" aria-label="Command">
+                <pre tabindex="0" role="group" aria-label="Command">
                     {command()}
                 </pre>
                 <Copy text=Signal::stored(command()) what="command" />

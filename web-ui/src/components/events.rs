@@ -20,7 +20,7 @@ pub fn Events() -> impl IntoView {
         <section class="panel" aria-labelledby="events-title">
             <h2 id="events-title">"Recent events"</h2>
             {none}
-            <div class="scroll" tabindex="0" role="region" aria-labelledby="events-title">
+            <div class="scroll" tabindex="0" role="group" aria-label="Events">
                 <ol class="events">
                     <For each=move || page.events.get() key=|event| (event.id, event.time.clone()) let:event>
                         <One event />

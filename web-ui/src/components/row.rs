@@ -106,7 +106,7 @@ fn Detail(record: Arc<RecordRow>) -> impl IntoView {
                     "Only this topic"
                 </button>
             </div>
-            <pre tabindex="0" role="region" aria-label="Payload">{text}</pre>
+            <pre tabindex="0" role="group" aria-label="Payload">{text}</pre>
         </div>
     }
 }
