@@ -249,3 +249,6 @@ impl Feed {
         self.tracker.wait().await;
     }
 }
+
+#[cfg(test)]
+mod tests;
