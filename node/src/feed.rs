@@ -116,7 +116,7 @@ impl Feed {
         let (hub, tracker, cancel) = (Arc::clone(&self.hub), self.tracker.clone(), self.cancel.clone());
         Ok(socket::for_feed(ws).on_upgrade(move |ws| {
             let wanted = request.subscription;
-            let tail = hub.tail(&wanted, Mark::Begin, hub::SOCKET_PACE);
+            let tail = hub.tail(&wanted, Mark::Begin, request.format, hub::SOCKET_PACE);
             let socket = socket::Socket::new(ws, request.format);
             let session = session::Session::new(socket, tail, seat, Arc::clone(&hub), rights, cancel);
             tracker.track_future(async move { hub.totals.count_end(session.run().await) })
@@ -142,7 +142,7 @@ impl Feed {
             request.subscription.begin = Start::After(cursor.ok_or_else(wrong)?);
         }
         let seat = self.seat("sse", &request, address)?;
-        let tail = self.hub.tail(&request.subscription, Mark::Begin, hub::EVENTS_PACE);
+        let tail = self.hub.tail(&request.subscription, Mark::Begin, Format::Json, hub::EVENTS_PACE);
         let (response, events) = sse::response();
         let (totals, cancel) = (Arc::clone(&self.hub.totals), self.cancel.clone());
         self.tracker.spawn(async move {

@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::payloads::Payloads;
 use super::registry::{Registry, Totals};
-use super::start::Subscription;
+use super::start::{Format, Subscription};
 use super::subscriber::{Mark, Sieve, Subscriber};
 use super::tail::Tail;
 use crate::store::{Start, Store};
@@ -45,7 +45,7 @@ impl Hub {
     }
 
     /// A reader of a subscription.
-    pub fn tail(&self, wanted: &Subscription, first: Mark, pace: Duration) -> Tail {
+    pub fn tail(&self, wanted: &Subscription, first: Mark, format: Format, pace: Duration) -> Tail {
         let sieve = Sieve {
             topics: wanted.topics.clone(),
             filter: wanted.filter.clone(),
@@ -53,6 +53,6 @@ impl Hub {
         };
         let live = wanted.begin == Start::Live;
         let subscriber = Subscriber::new(sieve.clone(), pace, first, live, Instant::now());
-        Tail::open(&self.store, wanted, sieve, subscriber, &self.reading)
+        Tail::open(&self.store, wanted, sieve, subscriber, format, &self.reading)
     }
 }

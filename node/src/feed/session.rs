@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::fault::{Code, Fault};
-use super::hub::Hub;
+use super::hub::{Hub, SOCKET_PACE};
 use super::outlet::{Outlet as _, burst, encode, error_frame};
 use super::registry::{Ended, Seat};
 use super::socket::Socket;
@@ -159,7 +159,8 @@ impl Session {
         match wanted {
             Ok(wanted) => {
                 self.seat.follows(&wanted);
-                self.tail = self.hub.tail(&wanted, Mark::Subscribed, super::hub::SOCKET_PACE);
+                let format = self.socket.format();
+                self.tail = self.hub.tail(&wanted, Mark::Subscribed, format, SOCKET_PACE);
                 Ok(())
             }
             Err(fault) => self.end(fault, Ended::Policy).await,

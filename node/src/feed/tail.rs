@@ -9,9 +9,9 @@ use anode_shared::cursor::Cursor;
 use tokio::sync::{Semaphore, watch};
 
 use super::fault::{Code, Fault};
-use super::start::Subscription;
+use super::start::{Format, Subscription};
 use super::subscriber::{Mark, Next, Sieve, Subscriber};
-use crate::store::{Lag, Reader, Start, Step, Store, Then};
+use crate::store::{Item, Lag, Reader, Start, Step, Store, Then};
 
 /// What blocks, done elsewhere: the reader goes there and comes back.
 type Away = Pin<Box<dyn Future<Output = Back> + Send>>;
@@ -50,6 +50,7 @@ pub struct Tail {
     /// The cursor that the reader began with: where the first mark stands.
     began: Option<Box<Cursor>>,
     blocking: Arc<Semaphore>,
+    format: Format,
     lag: Lag,
 }
 
@@ -66,6 +67,7 @@ impl Tail {
         wanted: &Subscription,
         sieve: Sieve,
         subscriber: Subscriber,
+        format: Format,
         blocking: &Arc<Semaphore>,
     ) -> Self {
         let (newest, store) = (store.newest(), store.clone());
@@ -79,6 +81,7 @@ impl Tail {
             mark: None,
             began: None,
             blocking: Arc::clone(blocking),
+            format,
             lag: Lag::default(),
         }
     }
@@ -166,9 +169,11 @@ impl Tail {
 
     fn read_storage(&mut self) -> Result<(), Fault> {
         let mut reader = self.reader()?;
+        let format = self.format;
         self.lag = reader.lag();
         self.place = Place::Away(elsewhere(Arc::clone(&self.blocking), move || {
             let step = reader.poll_storage();
+            encode(&step, format);
             Back::Step(reader, step)
         }));
         Ok(())
@@ -248,6 +253,19 @@ fn open_reader(store: &Store, start: &Start, sieve: &Sieve) -> Result<(Box<Reade
     })?;
     let cursor = reader.cursor();
     Ok((Box::new(reader), cursor))
+}
+
+/// Makes the frames of batches that nobody else looks at, before they come to a thread that must not tarry.
+fn encode(step: &Step, format: Format) {
+    for item in &step.items {
+        if let Item::Records(slice) = item {
+            let start = slice.range().start;
+            slice.batch().json(start);
+            if format == Format::Cbor {
+                slice.batch().cbor(start);
+            }
+        }
+    }
 }
 
 /// Runs what blocks on a thread that may, when it is its turn: a thousand replays take no thousand threads.

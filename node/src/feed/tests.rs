@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State as Shared;
-use axum::http::{Uri, header};
+use axum::http::Uri;
 use axum::routing::get;
 use ed25519_dalek::SigningKey;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -16,6 +16,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use super::*;
 use crate::store::{Memory, NewRecord, Nobody, StoreOptions};
 
+mod publishing;
+mod events;
 mod load;
 
 /// A node's feed behind a real server, without the rest of the node.
@@ -73,8 +75,10 @@ impl Server {
             Store::open(Arc::new(Memory::default()), StoreOptions::default(), key, Arc::new(Nobody)).unwrap();
         let feed = Feed::new(store.clone());
         let routes = Routes { feed: feed.clone(), rights: Arc::new(Mutex::new(rights)) };
-        let router =
-            Router::new().route("/feed", get(feed_route)).route("/publish", get(publish_route)).with_state(routes);
+        let router = Router::new()
+            .route("/feed", get(feed_route))
+            .route("/publish", get(publish_route))
+            .with_state(routes);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = TaskTracker::new();
@@ -251,61 +255,6 @@ async fn it_changes_its_subscription() {
 }
 
 #[tokio::test]
-async fn it_publishes_on_the_feeds_socket() {
-    let server = Server::start().await;
-    let mut client = server.connect("/feed?topic=none").await;
-    assert_eq!(client.word().await, "caught_up");
-    for (message, expected) in [
-        (r#"{"type":"publish","ref":1,"topic":"a","payload":{"x":1}}"#, r#"published 1 null"#),
-        (r#"{"type":"publish","ref":"k","topic":"a","payload_base64":"AAE=","content_type":"a/b"}"#, r#"published "k" null"#),
-        (r#"{"type":"publish","topic":"a","payload":1}"#, "published null null"),
-        (r#"{"type":"publish","ref":{"a":[1]},"topic":"A","payload":1}"#, r#"error {"a":[1]} "bad_record""#),
-        (r#"{"type":"publish","ref":2,"topic":"a","payload":1,"colour":1}"#, r#"error 2 "bad_record""#),
-        (r#"{"type":"publish","ref":3,"topic":"a","payload":1,"ack":"replicated"}"#, r#"error 3 "no_peers""#),
-        (r#"{"type":"publish","ref":4,"topic":"a","payload":1,"ack":"archived"}"#, r#"error 4 "no_archive""#),
-        (r#"{"type":"publish","ref":5,"topic":"a"}"#, r#"error 5 "bad_record""#),
-    ] {
-        client.say(message).await;
-        let frame = client.frame().await;
-        let word = format!("{} {} {}", frame["type"].as_str().unwrap(), frame["ref"], frame["code"]);
-        assert_eq!(word, expected, "{message}");
-    }
-    let big = format!(r#"{{"type":"publish","ref":6,"topic":"a","payload":"{}"}}"#, "x".repeat(140_000));
-    client.say(&big).await;
-    assert_eq!(client.frame().await["code"], "too_big");
-    for n in 0..1_000 {
-        client.0.feed(Message::text(format!(r#"{{"type":"publish","ref":{n},"topic":"a","payload":{n}}}"#))).await.unwrap();
-    }
-    client.0.flush().await.unwrap();
-    let mut seen: Vec<u64> = Vec::new();
-    for _ in 0..1_000 {
-        let frame = client.frame().await;
-        assert_eq!(frame["type"], "published");
-        seen.push(frame["ref"].as_u64().unwrap());
-    }
-    seen.sort_unstable();
-    assert_eq!(seen, (0..1_000).collect::<Vec<_>>());
-    let mut reader = server.connect("/feed?topic=a&start=last:1000").await;
-    assert_eq!(reader.word().await, "cursor");
-    for n in 0..1_000 {
-        let frame = reader.frame().await;
-        assert_eq!((frame["payload"].as_u64(), frame["publisher"].as_str()), (Some(n), Some("tester")));
-    }
-}
-
-#[tokio::test]
-async fn it_refuses_to_publish_without_the_right() {
-    let server = Server::with(Rights::default()).await;
-    let mut client = server.connect("/feed").await;
-    client.word().await;
-    client.say(r#"{"type":"publish","ref":1,"topic":"a","payload":1}"#).await;
-    let frame = client.frame().await;
-    assert_eq!((frame["code"].as_str(), frame["ref"].as_u64()), (Some("unauthorized"), Some(1)));
-    server.put("a", &["1"]).await;
-    assert_eq!(client.word().await, "1");
-}
-
-#[tokio::test]
 async fn it_ends_what_it_does_not_understand() {
     let server = Server::start().await;
     for message in ["{", "[]", "null", "{}", r#"{"type":"dance"}"#, r#"{"type":"subscribe","colour":1}"#] {
@@ -351,77 +300,6 @@ async fn it_refuses_bad_queries_before_the_upgrade() {
 }
 
 #[tokio::test]
-async fn it_takes_payloads_and_answers_in_order() {
-    let server = Server::start().await;
-    let mut client = server.connect("/publish?topic=a.b&content_type=image/png").await;
-    client.0.feed(Message::text(r#" {"x" :1} "#)).await.unwrap();
-    client.0.feed(Message::text("{")).await.unwrap();
-    client.0.feed(Message::binary(vec![0, 255])).await.unwrap();
-    client.0.feed(Message::text("\"x".to_owned() + &"y".repeat(140_000) + "\"")).await.unwrap();
-    for n in 5..=3_000 {
-        client.0.feed(Message::text(n.to_string())).await.unwrap();
-    }
-    client.0.flush().await.unwrap();
-    for n in 1..=3_000_u64 {
-        let frame = client.frame().await;
-        assert_eq!(frame["n"], n);
-        match n {
-            2 => assert_eq!(frame["code"], "bad_record"),
-            4 => assert_eq!(frame["code"], "too_big"),
-            _ => assert_eq!((frame["type"].as_str(), frame["ack"].as_str()), (Some("published"), Some("durable")), "{frame}"),
-        }
-    }
-    let mut reader = server.connect("/feed?start=earliest").await;
-    assert_eq!(reader.word().await, "cursor");
-    let text = reader.message().await.to_text().unwrap().to_owned();
-    assert!(text.ends_with(r#""publisher":"tester","payload":{"x" :1}}"#), "{text}");
-    let binary = reader.frame().await;
-    assert_eq!((binary["payload_base64"].as_str(), binary["content_type"].as_str()), (Some("AP8="), Some("image/png")));
-    for n in 5..=3_000_u64 {
-        assert_eq!(reader.frame().await["payload"], n);
-    }
-}
-
-#[tokio::test]
-async fn it_answers_what_was_taken_and_says_goodbye() {
-    let server = Server::start().await;
-    let mut reader = server.connect("/feed").await;
-    reader.word().await;
-    let mut publisher = server.connect("/publish?topic=a").await;
-    for n in 0..500 {
-        publisher.0.feed(Message::text(n.to_string())).await.unwrap();
-    }
-    publisher.0.flush().await.unwrap();
-    assert_eq!(publisher.frame().await["n"], 1);
-    let feed = server.feed.clone();
-    let ending = TaskTracker::new();
-    ending.spawn(async move { feed.shutdown().await });
-    let mut last = 1;
-    let code = loop {
-        match publisher.message().await {
-            Message::Close(Some(frame)) => break frame.code,
-            message => {
-                let frame: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
-                assert_eq!((frame["type"].as_str(), frame["n"].as_u64()), (Some("published"), Some(last + 1)));
-                last += 1;
-            }
-        }
-    };
-    assert_eq!(code, CloseCode::Away);
-    let code = loop {
-        if let Message::Close(Some(frame)) = reader.message().await {
-            break frame.code;
-        }
-    };
-    assert_eq!(code, CloseCode::Away);
-    drop((reader, publisher));
-    ending.close();
-    ending.wait().await;
-    let stored: u64 = server.store.topics().iter().map(|topic| topic.count).sum();
-    assert_eq!(stored, last, "all that is stored was acknowledged: none was cut off after it was taken");
-}
-
-#[tokio::test]
 async fn it_speaks_cbor() {
     let server = Server::start().await;
     server.put("a", &["5"]).await;
@@ -434,45 +312,6 @@ async fn it_speaks_cbor() {
     let holds = |frame: &Bytes, part: &[u8]| frame.windows(part.len()).any(|window| window == part);
     assert!(holds(&frames[0], b"cursor") && holds(&frames[2], b"caught_up"));
     assert!(holds(&frames[1], b"record") && holds(&frames[1], b"application/json"));
-}
-
-/// Reads events until `count` of them are there: (id, data).
-async fn events(server: &Server, path: &str, last: Option<&str>, count: usize) -> Vec<(Option<String>, String)> {
-    let mut request = reqwest::Client::new().get(format!("http://{}{path}", server.address));
-    if let Some(last) = last {
-        request = request.header("last-event-id", last);
-    }
-    let response = request.send().await.unwrap();
-    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
-    let mut stream = response.bytes_stream();
-    let mut text = String::new();
-    while text.matches("\n\n").count() < count {
-        let chunk = tokio::time::timeout(Duration::from_secs(5), stream.next()).await;
-        text += std::str::from_utf8(&chunk.expect("an event comes").unwrap().unwrap()).unwrap();
-    }
-    text.split_terminator("\n\n")
-        .map(|event| {
-            let id = event.lines().find_map(|line| line.strip_prefix("id: ")).map(ToOwned::to_owned);
-            let data: Vec<&str> = event.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
-            (id, data.join("\n"))
-        })
-        .collect()
-}
-
-#[tokio::test]
-async fn it_streams_events_and_resumes_them() {
-    let server = Server::start().await;
-    server.put("a", &["{\n\"x\": 1\n}"]).await;
-    let first = events(&server, "/feed?start=earliest", None, 3).await;
-    assert!(first[0].0.is_some() && first[1].0.is_none() && first[2].0.is_some());
-    assert!(first[1].1.ends_with("\"payload\":{\n\"x\": 1\n}}"), "{}", first[1].1);
-    let caught_up: Value = serde_json::from_str(&first[2].1).unwrap();
-    assert_eq!(caught_up["cursor"].as_str(), first[2].0.as_deref());
-    server.put("a", &["2"]).await;
-    let second = events(&server, "/feed?start=earliest", first[2].0.as_deref(), 3).await;
-    assert!(second[1].1.ends_with("\"payload\":2}"), "{}", second[1].1);
-    let status = |path: &str| reqwest::get(format!("http://{}{path}", server.address));
-    assert_eq!(status("/feed?format=cbor").await.unwrap().status().as_u16(), 400);
 }
 
 #[tokio::test]

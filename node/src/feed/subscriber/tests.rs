@@ -58,13 +58,7 @@ fn gap() -> Item {
     Item::Gap(Gap { log, from: 1, to: 2, reason: GapReason::Expired })
 }
 
-fn subscriber(
-    topics: &[&str],
-    filter: Option<&str>,
-    first: Mark,
-    live: bool,
-    now: Instant,
-) -> Subscriber {
+fn subscriber(topics: &[&str], filter: Option<&str>, first: Mark, live: bool, now: Instant) -> Subscriber {
     let wanted = Subscription::new(topics, filter, None).unwrap();
     let sieve = Sieve { topics: wanted.topics, filter: wanted.filter, payloads: Arc::default() };
     Subscriber::new(sieve, Duration::from_secs(5), first, live, now)
@@ -83,7 +77,8 @@ fn sent(subscriber: &mut Subscriber, now: Instant) -> String {
             Next::Wait(None) => "wait".to_owned(),
             Next::Wait(Some(until)) => format!("wait {}", until.duration_since(now).as_secs()),
         });
-        if matches!(words.last(), Some(last) if ["poll", "storage"].contains(&last.as_str()) || last.starts_with("wait")) {
+        if matches!(words.last(), Some(last) if ["poll", "storage"].contains(&last.as_str()) || last.starts_with("wait"))
+        {
             return words.join(" ");
         }
     }

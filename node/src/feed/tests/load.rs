@@ -57,20 +57,68 @@ async fn it_serves_a_thousand_subscribers() {
     deliver(1_000, 200).await;
 }
 
-/// Deliveries a second; run with `--ignored --nocapture`. Client and server share the cores.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// CPU time of all threads of this name.
+fn cpu(name: &str) -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let ours = tasks.filter_map(|task| {
+        let path = task.ok()?.path();
+        let comm = std::fs::read_to_string(path.join("comm")).ok()?;
+        let stat = std::fs::read_to_string(path.join("schedstat")).ok()?;
+        let nanos: u64 = stat.split(' ').next()?.parse().ok()?;
+        (comm.trim() == name).then_some(nanos)
+    });
+    Duration::from_nanos(ours.sum())
+}
+
+fn runtime(name: &str) -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Reads whatever comes, so many bytes.
+async fn drain(client: Client, mut bytes: usize) {
+    use tokio::io::AsyncReadExt as _;
+    let MaybeTlsStream::Plain(mut stream) = client.0.into_inner() else { return };
+    let mut buffer = vec![0; 256 << 10];
+    while bytes > 0 {
+        let read = stream.read(&mut buffer).await.unwrap();
+        assert!(read > 0);
+        bytes = bytes.saturating_sub(read);
+    }
+}
+
+/// The server's CPU for each delivery; run with `--ignored --nocapture`.
+#[test]
 #[ignore = "a measurement"]
-async fn it_delivers_fast() {
-    for subscribers in [1, 100, 1_000] {
-        let records = 2_000_000 / subscribers.max(10);
-        let took = deliver(subscribers, records).await;
-        let rate = (subscribers * records) as f64 / took.as_secs_f64();
-        tracing::info!(subscribers, rate);
-        std::io::Write::write_all(
-            &mut std::io::stderr(),
-            format!("{subscribers} subscribers: {rate:.0} deliveries/s\n").as_bytes(),
-        )
-        .unwrap();
+fn it_delivers_cheaply() {
+    for count_of in [1, 100, 1_000] {
+        let records = 4_000_000 / count_of.max(20);
+        let (serving, reading) = (runtime("serving"), runtime("reading"));
+        let server = serving.block_on(serving.spawn(Server::start())).unwrap();
+        let clients = reading.block_on(subscribers(&server, count_of));
+        let before = (Instant::now(), cpu("serving"));
+        // 150 bytes of padding beside at least this much of everything else.
+        let readers: Vec<_> =
+            clients.into_iter().map(|client| reading.spawn(drain(client, records * 300))).collect();
+        for group in payloads(records).chunks(1_000) {
+            let group: Vec<&str> = group.iter().map(String::as_str).collect();
+            serving.block_on(server.put("a", &group));
+        }
+        for reader in readers {
+            reading.block_on(reader).unwrap();
+        }
+        let (took, cpu) = (before.0.elapsed(), cpu("serving") - before.1);
+        let deliveries = (records * count_of) as f64;
+        let line = format!(
+            "{count_of} subscribers: {:.0} deliveries/s, {:.3} us CPU each\n",
+            deliveries / took.as_secs_f64(),
+            cpu.as_secs_f64() * 1e6 / deliveries
+        );
+        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
     }
 }
 
@@ -89,4 +137,88 @@ async fn it_lets_a_client_that_does_not_read_fall_behind_alone() {
         while reader.word().await.len() != text(n).len() {}
     }
     assert_eq!(count(stalled, 400).await, 0);
+}
+
+/// Records a second through `/publish`, and the server's CPU for each; run with `--ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn it_takes_cheaply() {
+    for count_of in [1, 4] {
+        let records = 400_000 / count_of;
+        let (serving, reading) = (runtime("serving"), runtime("reading"));
+        let server = serving.block_on(serving.spawn(Server::start())).unwrap();
+        let threads = ["serving", "store-writer", "store-sync", "store-index"];
+        let before = (Instant::now(), threads.map(cpu));
+        let publishers: Vec<_> = (0..count_of)
+            .map(|n| {
+                let client = reading.block_on(server.connect(&format!("/publish?topic=a.n{n}")));
+                reading.spawn(publish(client, records))
+            })
+            .collect();
+        for publisher in publishers {
+            reading.block_on(publisher).unwrap();
+        }
+        let took = before.0.elapsed();
+        let each = |place: usize| {
+            cpu(threads[place]).saturating_sub(before.1[place]).as_secs_f64() * 1e6
+                / (records * count_of) as f64
+        };
+        let line = format!(
+            "{count_of} publishers: {:.0} records/s; us CPU each: sockets {:.2}, writer {:.2}, sync {:.2}\n",
+            (records * count_of) as f64 / took.as_secs_f64(),
+            each(0),
+            each(1),
+            each(2)
+        );
+        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+    }
+}
+
+/// Sends records as fast as they are taken, and reads the answers.
+async fn publish(client: Client, records: usize) {
+    let (mut sink, mut answers) = client.0.split();
+    let text = format!("{{\"price\":97312.5,\"pad\":\"{}\"}}", "x".repeat(270));
+    let sending = async {
+        for _ in 0..records {
+            sink.feed(Message::text(text.clone())).await.unwrap();
+        }
+        sink.flush().await.unwrap();
+    };
+    let reading = async {
+        for n in 1..=records {
+            let answer = answers.next().await.unwrap().unwrap();
+            let text = answer.to_text().unwrap();
+            assert!(text.starts_with(&format!("{{\"type\":\"published\",\"n\":{n},")), "{text}");
+        }
+    };
+    futures_util::future::join(sending, reading).await;
+}
+
+/// How fast one subscriber catches up, and what a filter costs; run with `--ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn it_catches_up_fast() {
+    let records = 400_000;
+    let (serving, reading) = (runtime("serving"), runtime("reading"));
+    let server = serving.block_on(serving.spawn(Server::start())).unwrap();
+    for group in payloads(records).chunks(1_000) {
+        let group: Vec<&str> = group.iter().map(String::as_str).collect();
+        serving.block_on(server.put("a", &group));
+    }
+    for query in [
+        "start=earliest",
+        "start=earliest&filter=payload.n%20%3E%3D%200",
+        "start=earliest&filter=topic%20%3D%3D%20'a'",
+    ] {
+        let client = reading.block_on(server.connect(&format!("/feed?{query}")));
+        let begun = (Instant::now(), cpu("serving"));
+        reading.block_on(drain(client, records * 300));
+        let (took, cpu) = (begun.0.elapsed().as_secs_f64(), (cpu("serving") - begun.1).as_secs_f64());
+        let line = format!(
+            "{query}: {:.0} records/s, {:.2} us CPU each on the socket's thread\n",
+            records as f64 / took,
+            cpu * 1e6 / records as f64
+        );
+        std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).unwrap();
+    }
 }
