@@ -34,8 +34,9 @@ async fn rows(browser: &Browser) -> Result<Vec<String>> {
 }
 
 async fn state(browser: &Browser, state: &str) -> Result<()> {
-    let script =
-        format!("return document.querySelector('[data-state]')?.getAttribute('data-state') == '{state}'");
+    let script = format!(
+        "return document.querySelector('.connection[data-state]')?.getAttribute('data-state') == '{state}'"
+    );
     browser.until(&script, PATIENCE).await.map(drop)
 }
 
@@ -128,7 +129,10 @@ async fn it_shows_live_records_and_survives_a_restart() -> Result<()> {
     browser.until(&only, PATIENCE).await.context("by pattern")?;
     browser.fill(&field("Filter"), "payload.i > ").await?;
     browser
-        .until("return /filter/i.test(document.querySelector('[role=alert]')?.textContent || '')", PATIENCE)
+        .until(
+            "return [...document.querySelectorAll('[role=alert]')].some(a => /filter/i.test(a.textContent))",
+            PATIENCE,
+        )
         .await
         .context("a bad filter is explained")?;
     take_pictures(&browser, "error").await?;
