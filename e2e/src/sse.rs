@@ -22,6 +22,14 @@ pub struct Event {
 }
 
 impl Event {
+    /// The type of the frame in the data.
+    ///
+    /// # Errors
+    /// Fails where there is none.
+    pub fn kind(&self) -> Result<String> {
+        Ok(self.json()?["type"].as_str().with_context(|| format!("no type in {self:?}"))?.to_owned())
+    }
+
     /// The data as JSON.
     ///
     /// # Errors

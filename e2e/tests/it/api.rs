@@ -97,7 +97,7 @@ async fn it_tells_what_happened() -> Result<()> {
     ensure!(first["type"] == "status" && first["node"]["name"] == "tested", "{first}");
     let mut stream = sse::open(&format!("{}/api/v1/watch", node.url()), &[]).await?;
     let event = stream.next().await?;
-    ensure!(event.event == "status" && event.json()?["node"]["name"] == "tested", "{event:?}");
+    ensure!(event.kind()? == "status" && event.json()?["node"]["name"] == "tested", "{event:?}");
     http.publish_numbered("things.a", "c", 0..100, 10).await?;
     let changed = |value: &Value| {
         value["type"] == "status" && value["components"]["store"] != first["components"]["store"]

@@ -34,7 +34,7 @@ async fn it_refuses_bad_records_by_name() -> Result<()> {
         ("{}", "topic"),
         (r#"{"topic":"a"}"#, "payload"),
         (r#"{"payload":1}"#, "topic"),
-        (r#"{"topic":1,"payload":1}"#, "topic"),
+        (r#"{"topic":1,"payload":1}"#, "column"),
         (r#"{"topic":"","payload":1}"#, "topic"),
         (r#"{"topic":"A","payload":1}"#, "topic"),
         (r#"{"topic":"a..b","payload":1}"#, "topic"),

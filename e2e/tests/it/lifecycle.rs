@@ -114,7 +114,7 @@ async fn it_keeps_its_identity_and_takes_settings_in_order() -> Result<()> {
     let mut node = Plan::new().prepare()?;
     fs::write(
         node.dir().join("anode.toml"),
-        "name = \"from-file\"\nretain_age = \"2d\"\nretain_bytes = \"1GiB\"\n",
+        "name = \"from-file\"\nretain-age = \"2d\"\nretain-bytes = \"1GiB\"\n",
     )?;
     node.set_args(&["--config", "anode.toml", "--retain-age", "4d"]);
     node.start().await?;

@@ -15,7 +15,7 @@ fn it_refuses_bad_settings_with_a_clear_word() -> Result<()> {
         Ok(path.display().to_string())
     };
     let unknown = file("a.toml", "htpp = \"127.0.0.1:0\"\n")?;
-    let wrong = file("b.toml", "retain_age = 5\n")?;
+    let wrong = file("b.toml", "retain-age = 5\n")?;
     let broken = file("c.toml", "http = \n")?;
     for (args, env, words) in [
         (vec!["--htpp", "x"], None, vec!["--http"]),
@@ -30,7 +30,7 @@ fn it_refuses_bad_settings_with_a_clear_word() -> Result<()> {
         (vec!["--admin-token-file", "/nonexistent/token"], None, vec!["/nonexistent/token"]),
         (vec!["--config", "/nonexistent/anode.toml"], None, vec!["/nonexistent/anode.toml"]),
         (vec!["--config", &unknown], None, vec!["htpp", "http"]),
-        (vec!["--config", &wrong], None, vec!["retain_age"]),
+        (vec!["--config", &wrong], None, vec!["retain-age"]),
         (vec!["--config", &broken], None, vec!["c.toml"]),
         (vec![], Some(("ANODE_RETAIN_AGE", "soon")), vec!["ANODE_RETAIN_AGE"]),
         (vec![], Some(("ANODE_HTPP", "x")), vec!["ANODE_HTPP", "ANODE_HTTP"]),
