@@ -20,12 +20,12 @@ fn bad_filters() -> Vec<(String, &'static str)> {
         ("'%s'.format([topic]) == 'x'".to_owned(), "format"),
         ("topic + 'a' == 'x'".to_owned(), "+"),
         ("topic.matches(topic)".to_owned(), "matches"),
-        ("topic.matches('(')".to_owned(), "matches"),
-        ("topic.matches('((((a{100}){100}){100}){100})')".to_owned(), "matches"),
+        ("topic.matches('(')".to_owned(), "pattern"),
+        ("topic.matches('((((a{100}){100}){100}){100})')".to_owned(), "pattern"),
         (nested(2), ""),
         (nested(60), ""),
         ("(".repeat(5000), ""),
-        ("true".to_owned() + &" || true".repeat(5000), ""),
+        ("true".to_owned() + &" || true".repeat(3000), ""),
         ("nofunction(payload)".to_owned(), "nofunction"),
     ]
 }
@@ -41,6 +41,8 @@ async fn it_refuses_filters_that_may_cost_too_much() -> Result<()> {
         let problem: Value = serde_json::from_str(&body).with_context(|| format!("{shown}: {body}"))?;
         let detail = problem["detail"].as_str().unwrap_or("");
         ensure!(detail.len() > 8 && detail.contains(word), "{shown}: {detail:?} does not name {word:?}");
+        let mut feed = node.open("/feed").await?;
+        feed.expect("caught_up").await?;
         feed.send(&json!({ "type": "subscribe", "topics": [">"], "filter": filter, "start": "live" }))
             .await?;
         let refused = feed.expect("error").await?;
