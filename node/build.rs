@@ -10,7 +10,7 @@ const MANIFEST: &str = "manifest.tsv";
 
 fn main() -> io::Result<()> {
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
-    let ui = here.join("../web-ui").canonicalize()?;
+    let ui = here.join("../web-ui");
     let dist = ui.join("dist");
     let manifest = fs::read_to_string(dist.join(MANIFEST)).ok();
     // A watched file that is not there means a new build each time; so, without a manifest, its folder's parent.

@@ -48,7 +48,8 @@ pub(crate) fn check() -> Result<()> {
 
 /// The cheapest first; the dashboard before all that compiles the node, which embeds it.
 fn steps(scale: Scale) -> Vec<Step> {
-    let install = Step::new("system packages", "Run the command above by hand, then this again.", || {
+    let install = Step::new("tools", "Run the command above by hand, then this again.", || {
+        system::ensure_components()?;
         system::ensure_programs(system::TESTS)
     });
     let fmt = Step::new("formatting", "`cargo fmt --all` repairs it.", || {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::command::{output, program, run};
+use crate::command::{output, program, root, run};
 use crate::screen::{ask, say};
 
 /// A program that a task needs, and the packages that bring it.
@@ -74,6 +74,20 @@ fn missing(needs: &'static [Need], is_there: impl Fn(&str) -> bool) -> Vec<&'sta
 fn packages(needs: &[&Need], os_release: &str) -> Vec<&'static str> {
     let ubuntu = os_release.lines().any(|line| line == "ID=ubuntu");
     needs.iter().map(|need| if ubuntu { need.ubuntu } else { need.debian }).collect()
+}
+
+/// Installs the parts of the Rust toolchain that a minimal one lacks.
+///
+/// # Errors
+/// Fails where rustup is not there or cannot.
+pub(crate) fn ensure_components() -> Result<()> {
+    for (component, program) in [("rustfmt", "rustfmt"), ("clippy", "clippy-driver")] {
+        if output(Command::new(program).current_dir(root()).arg("--version")).is_err() {
+            let add = run(Command::new("rustup").current_dir(root()).args(["component", "add", component]));
+            add.with_context(|| format!("Rust's {component} is missing: install it with the toolchain"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether this system installs packages by apt.

@@ -90,10 +90,9 @@ impl Wishes {
 /// Reads `0.8` as 800; what is no such number counts as 0.
 fn thousandths(text: &str) -> u16 {
     let (whole, part) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
-    let digits = part.bytes().chain(*b"000").take(3);
-    let part = digits.fold(Some(0), |sum, digit| {
-        Some(sum? * 10 + u16::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?))
-    });
+    let digits =
+        part.bytes().chain(*b"000").take(3).map(|byte| byte.checked_sub(b'0').filter(|digit| *digit < 10));
+    let part = digits.map(|digit| digit.map(u16::from)).try_fold(0, |sum, digit| Some(sum * 10 + digit?));
     match (whole, part) {
         ("1", _) => 1000,
         ("0" | "", Some(part)) => part,
