@@ -61,31 +61,31 @@ fn parse(text: &str, command: &Command) -> Result<BTreeMap<String, Vec<String>>,
     let table: BTreeMap<String, Spanned<Value>> = toml::from_str(text).map_err(|error| {
         (error.span().and_then(|span| line_of(span.start)), format!("this is not TOML: {}", error.message()))
     })?;
-    table
-        .into_iter()
-        .map(|(key, value)| {
-            let line = line_of(value.span().start);
-            check(&key, value.get_ref(), command)
-                .map(|values| (key, values))
-                .map_err(|why| (line, why.to_string()))
-        })
-        .collect()
+    let mut values = BTreeMap::new();
+    for (key, value) in table {
+        let wrong = |why: String| (line_of(value.span().start), why);
+        let texts = check(&key, value.get_ref(), command).map_err(|error| wrong(error.to_string()))?;
+        // Both spellings are at home in TOML files.
+        if values.insert(key.replace('_', "-"), texts).is_some() {
+            return Err(wrong(format!("`{key}` is set twice, with `-` and with `_`")));
+        }
+    }
+    Ok(values)
 }
 
 fn check(key: &str, value: &Value, command: &Command) -> anyhow::Result<Vec<String>> {
     let keys = keys(command);
-    let Some(arg) = command.get_arguments().find(|arg| arg.get_long() == Some(key) && keys.contains(&key))
-    else {
+    let name = key.replace('_', "-");
+    let known = |arg: &&Arg| arg.get_long().is_some_and(|long| long == name && keys.contains(&long));
+    let Some(arg) = command.get_arguments().find(known) else {
         match nearest(key, &keys) {
             Some(near) => bail!("unknown key `{key}`; did you mean `{near}`?"),
             None => bail!("unknown key `{key}`; known are {}", keys.join(", ")),
         }
     };
-    let values = texts(arg, value).with_context(|| format!("`{key} = {value}`"));
-    let values = values.map_err(|error| anyhow::anyhow!("{error:#}"))?;
-    for text in &values {
-        parse_one(arg, text).map_err(|why| anyhow::anyhow!("`{key} = {value}`: {why}"))?;
-    }
+    let wrong = |why: String| anyhow::anyhow!("`{key} = {value}`: {why}");
+    let values = texts(arg, value).map_err(|error| wrong(error.to_string()))?;
+    values.iter().try_for_each(|text| parse_one(arg, text)).map_err(wrong)?;
     Ok(values)
 }
 

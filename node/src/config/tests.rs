@@ -27,7 +27,7 @@ fn it_runs_with_nothing_said() {
 
 #[test]
 fn it_puts_options_over_the_file_over_defaults() {
-    let toml = "http = \"127.0.0.1:1\"\nretain-age = \"2h\"\nopen-publish = true\nretain-bytes = 5\n\
+    let toml = "http = \"127.0.0.1:1\"\nretain-age = \"2h\"\nopen-publish = true\nretain_bytes = 5\n\
                 allow-origin = [\"http://a\", \"http://b\"]\nlog-format = \"json\"\n";
     let (config, settings) = load(toml, &["--retain-age", "3h", "--open-publish=false"]).unwrap();
     assert!(config.http.address_given && !config.http.open_publish);
@@ -45,7 +45,9 @@ fn it_puts_options_over_the_file_over_defaults() {
 #[test]
 fn it_says_which_line_and_key_are_wrong_and_what_is_accepted() {
     for (toml, words) in [
-        ("\ndata_dir = \"x\"", &["anode.toml:2", "unknown key `data_dir`", "`data-dir`"][..]),
+        ("\ndata_dri = \"x\"", &["anode.toml:2", "unknown key `data_dri`", "`data-dir`"][..]),
+        ("retain_age = 5", &["anode.toml:1", "`retain_age = 5`", "accepted is a string"]),
+        ("retain-age = \"1h\"\nretain_age = \"1h\"", &["is set twice"]),
         ("zzz = 1", &["unknown key `zzz`", "known are data-dir, http"]),
         ("config = \"x\"", &["unknown key `config`"]),
         ("retain-age = \"7\"", &["anode.toml:1", "`retain-age = \"7\"`", "with ms, s, m, h, d or w"]),
