@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::codec;
 use crate::ids::{Hash, LogId, LogKey, Origin};
 use crate::merkle;
-use crate::record::{MAX_RECORD, RecordRef};
+use crate::record::{MAX_PAYLOAD, MAX_RECORD, RecordRef};
 use crate::time::Micros;
 use crate::topic::Topic;
 
@@ -175,6 +175,7 @@ impl Layout {
             let record =
                 RecordRef::decode(&bytes[range.clone()]).map_err(|error| wrong(error.to_string()))?;
             record.topic.parse::<Topic>().map_err(|error| wrong(error.to_string()))?;
+            check_payload(&record).map_err(wrong)?;
             if record.time < earliest || record.time > self.header.time_last {
                 return Err(BatchError::Time(place));
             }
@@ -201,6 +202,18 @@ impl Layout {
             path: merkle::path(&self.leaves(bytes), index),
         })
     }
+}
+
+/// Checks that a payload is what it says: readers put JSON into their frames as it is.
+fn check_payload(record: &RecordRef<'_>) -> Result<(), String> {
+    if record.payload.len() > MAX_PAYLOAD {
+        return Err(format!("its payload has {} bytes", record.payload.len()));
+    }
+    if record.is_json() {
+        serde_json::from_slice::<serde::de::IgnoredAny>(record.payload)
+            .map_err(|error| format!("its payload is no JSON: {error}"))?;
+    }
+    Ok(())
 }
 
 fn sized(bytes: &[u8], place: usize, most: usize) -> Result<Range<usize>, BatchError> {

@@ -113,7 +113,6 @@ pub enum Frame {
     Published {
         /// What the client called it.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
         reference: Option<serde_json::Value>,
         /// The number of the frame that brought it, from 1 (on `/publish`).
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,7 +126,6 @@ pub enum Frame {
     Error {
         /// What the client called the record that was refused.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
-        #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
         reference: Option<serde_json::Value>,
         /// The number of the frame that was refused, from 1 (on `/publish`).
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -23,7 +23,7 @@ pub enum Ack {
     Durable,
     /// On stable storage of another node too.
     Replicated,
-    /// In Cassandra at LOCAL_QUORUM.
+    /// In Cassandra at `LOCAL_QUORUM`.
     Archived,
 }
 

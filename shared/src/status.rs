@@ -182,7 +182,7 @@ pub struct Event {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Watch {
     /// The whole status; at once, and whenever it changed.
-    Status(Status),
+    Status(Box<Status>),
     /// Events, newest first: the last ones at once, then new ones.
     Events {
         /// The events.

@@ -103,7 +103,7 @@ impl App {
 }
 
 fn message(status: &Status) -> Utf8Bytes {
-    text(&Watch::Status(status.clone()))
+    text(&Watch::Status(Box::new(status.clone())))
 }
 
 /// A watch message as text.

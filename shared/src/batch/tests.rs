@@ -32,7 +32,7 @@ fn sealed(payloads: &[Vec<u8>], header: Header) -> Sealed {
             topic: "a.b",
             time,
             payload,
-            content_type: None,
+            content_type: Some("application/octet-stream"),
             source: None,
             publisher: None,
             publisher_signature: None,
@@ -73,6 +73,25 @@ proptest! {
     #[test]
     fn it_never_panics_on_noise(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let _ = Layout::parse(&bytes).and_then(|layout| layout.verify(&bytes));
+    }
+}
+
+#[test]
+fn it_refuses_a_payload_that_would_break_out_of_its_frame() {
+    for (payload, good) in
+        [("{\"a\": [1]}", true), ("1,\"id\":\"x\"", false), ("", false), ("{}}", false), ("\u{feff}1", false)]
+    {
+        let record = RecordRef {
+            topic: "a",
+            time: 10,
+            payload: payload.as_bytes(),
+            content_type: None,
+            source: None,
+            publisher: None,
+            publisher_signature: None,
+            dedupe: None,
+        };
+        assert_eq!(check_payload(&record).is_ok(), good, "{payload}");
     }
 }
 

@@ -71,7 +71,7 @@ impl Owner for Watch {
         match serde_json::from_str(&text) {
             Ok(status::Watch::Status(status)) => {
                 self.page.heard_at.set(browser::now());
-                self.page.status.set(Some(status));
+                self.page.status.set(Some(*status));
             }
             Ok(status::Watch::Events { events: news }) => {
                 let is_first = self.is_first.replace(false);
