@@ -109,14 +109,19 @@ async fn it_says_what_is_damaged_and_keeps_the_rest() -> Result<()> {
     node.stop().await?;
     let whole = node.dir().join("whole");
     copy(&node.data_dir(), &whole)?;
+    let mut faults = Vec::new();
     for (what, cost, damage) in DAMAGES {
         fs::remove_dir_all(node.data_dir())?;
         copy(&whole, &node.data_dir())?;
         let (segments, derived) = store_files(&node.data_dir())?;
         ensure!(segments.len() >= 5, "{} segments", segments.len());
         damage(&segments, &derived).context(what)?;
-        judge(&mut node, &owed, cost).await.context(what)?;
+        if let Err(fault) = judge(&mut node, &owed, cost).await {
+            faults.push(format!("{what}: {fault:#}"));
+            let _ = node.kill();
+        }
     }
+    ensure!(faults.is_empty(), "{}", faults.join("\n"));
     Ok(())
 }
 
