@@ -118,7 +118,8 @@ impl Feed {
             let wanted = request.subscription;
             let tail = hub.tail(&wanted, Mark::Begin, request.format, hub::SOCKET_PACE);
             let socket = socket::Socket::new(ws, request.format);
-            let session = session::Session::new(socket, tail, seat, Arc::clone(&hub), rights, cancel);
+            let session =
+                Box::new(session::Session::new(socket, tail, seat, Arc::clone(&hub), rights, cancel));
             tracker.track_future(async move { hub.totals.count_end(session.run().await) })
         }))
     }

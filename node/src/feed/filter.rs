@@ -32,7 +32,7 @@ pub mod json;
 
 use super::payloads::Parsed;
 use crate::store::Loaded;
-use check::Refusal;
+use check::{Findings, Refusal};
 use guards::Pattern;
 use json::Json;
 
@@ -51,6 +51,7 @@ struct Inner {
     root: IdedExpr,
     patterns: Vec<Pattern>,
     per_element: u64,
+    nodes: u64,
 }
 
 /// Why a text is no filter.
@@ -111,8 +112,8 @@ impl Filter {
         };
         let findings = check::check(&root).map_err(locate)?;
         let patterns = rewrite::rewrite(&mut root).map_err(locate)?;
-        let per_element = findings.per_element;
-        Ok(Self(Arc::new(Inner { text: text.into(), root, patterns, per_element })))
+        let Findings { nodes, per_element } = findings;
+        Ok(Self(Arc::new(Inner { text: text.into(), root, patterns, per_element, nodes })))
     }
 
     /// The filter as it was given.
@@ -132,6 +133,11 @@ impl Filter {
             fuel::run(self.0.per_element, || self.evaluate(facts)).unwrap_or(Verdict::Erred)
         }));
         verdict.unwrap_or(Verdict::Erred)
+    }
+
+    /// What the last record cost that was judged on this thread, in units of 50 to 300 ns.
+    pub fn last_cost(&self) -> u64 {
+        self.0.nodes + fuel::spent()
     }
 
     /// Holds the filter against a record of a batch; `parsed` holds its payload where the filter needs it.

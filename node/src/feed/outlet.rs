@@ -88,7 +88,7 @@ pub async fn burst<O: Outlet>(
                 let frame = encode(&Frame::Gap(GapBody::from(&gap)), outlet.format());
                 outlet.control(frame, None).await?;
             }
-            Work::Send(Next::Cursor(_) | Next::Poll | Next::Storage | Next::Wait(_)) => {}
+            Work::Send(Next::Cursor(_) | Next::Yield | Next::Poll | Next::Storage | Next::Wait(_)) => {}
             Work::Stand(mark, cursor) => stand(outlet, mark, cursor.to_string()).await?,
         }
         next = if bytes < BURST { tail.at_once(now).map_err(|_| Ended::Failed)? } else { None };

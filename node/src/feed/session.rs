@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// Serves the client until it leaves or has to.
-    pub async fn run(mut self) -> Ended {
+    pub async fn run(mut self: Box<Self>) -> Ended {
         let ended = loop {
             if let Err(ended) = self.turn().await {
                 break ended;
@@ -94,12 +94,16 @@ impl Session {
         let format = self.socket.format();
         let last =
             self.tail.stand().map(|cursor| encode(&Frame::Cursor { cursor: cursor.to_string() }, format));
-        self.socket.close(ended, last.filter(|_| matches!(ended, Ended::Shutdown | Ended::Stalled))).await;
+        Box::pin(
+            self.socket.close(ended, last.filter(|_| matches!(ended, Ended::Shutdown | Ended::Stalled))),
+        )
+        .await;
         ended
     }
 
     async fn turn(&mut self) -> Result<(), Ended> {
         let listening = self.held.is_none() && self.answers.len() < IN_FLIGHT;
+        // What is rare is boxed: an idle subscriber pays for the largest of these futures.
         // The end goes first, then answers, then what the client says: a feed that never rests holds back none of them.
         let turn = tokio::select! {
             biased;
@@ -111,13 +115,13 @@ impl Session {
         };
         match turn {
             Turn::Over => Err(Ended::Shutdown),
-            Turn::Answer(answer) => self.answer(answer).await,
-            Turn::Room => self.retry().await,
-            Turn::Said(said) => self.said(said?).await,
+            Turn::Answer(answer) => Box::pin(self.answer(answer)).await,
+            Turn::Room => Box::pin(self.retry()).await,
+            Turn::Said(said) => Box::pin(self.said(said?)).await,
             Turn::Ready(Ok(work)) => {
                 burst(&mut self.socket, &mut self.tail, work, &self.seat, &self.hub.totals).await
             }
-            Turn::Ready(Err(fault)) => self.end(fault, Ended::Failed).await,
+            Turn::Ready(Err(fault)) => Box::pin(self.end(fault, Ended::Failed)).await,
         }
     }
 

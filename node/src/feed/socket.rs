@@ -147,14 +147,16 @@ impl Socket {
 
     /// Says goodbye, after `last` where the client still takes it.
     pub async fn close(mut self, ended: Ended, last: Option<Bytes>) {
-        let Some((code, reason)) = closing(ended) else { return };
         let goodbye = async {
-            if let Some(last) = last {
-                self.ws.feed(self.message(last)).await?;
+            if let Some((code, reason)) = closing(ended) {
+                if let Some(last) = last {
+                    self.ws.feed(self.message(last)).await?;
+                }
+                let frame = CloseFrame { code, reason: reason.into() };
+                self.ws.send(Message::Close(Some(frame))).await?;
             }
-            let frame = CloseFrame { code, reason: reason.into() };
-            self.ws.send(Message::Close(Some(frame))).await?;
-            // What the client still says is read, or the kernel would cut off what it has not read yet.
+            // A client's own close is answered by reading on. What it still says is read, or the kernel would cut off
+            // what it has not read yet.
             while let Some(Ok(_)) = self.ws.next().await {}
             Ok::<_, axum::Error>(())
         };

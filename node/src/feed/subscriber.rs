@@ -11,6 +11,12 @@ use super::filter::{Filter, Verdict};
 use super::payloads::{Parsed, Payloads, topic_of};
 use crate::store::{Item, Loaded, Slice, Step, Then};
 
+/// How much judging is done in one go, in the filter's units: some 2 ms of the thread that others wait for.
+const QUANTUM: u64 = 10_000;
+
+/// Bytes that are parsed for a unit.
+const BYTES_PER_UNIT: usize = 32;
+
 /// Why the subscriber is told where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
@@ -33,6 +39,8 @@ pub enum Next {
     Gap(Gap),
     /// Say where the reader stands.
     Cursor(Mark),
+    /// Let others have the thread, then ask again.
+    Yield,
     /// Ask the reader for a step.
     Poll,
     /// Ask the reader for a step out of storage.
@@ -69,6 +77,8 @@ pub struct Subscriber {
     /// A live subscription says `caught_up` before all else, and not again when the reader says it.
     caught_up: bool,
     filter_errors: u64,
+    /// What was spent on judging since others had the thread.
+    spent: u64,
 }
 
 impl Subscriber {
@@ -91,6 +101,7 @@ impl Subscriber {
             told: now,
             caught_up: live,
             filter_errors: 0,
+            spent: 0,
         }
     }
 
@@ -127,6 +138,10 @@ impl Subscriber {
             if let Some((batch, index)) = self.next_record() {
                 return Next::Record(batch, index);
             }
+            if self.spent > QUANTUM {
+                self.spent = 0;
+                return Next::Yield;
+            }
             match self.items.pop_front() {
                 Some(Item::Records(slice)) => self.open(slice),
                 Some(Item::Gap(gap)) => {
@@ -160,12 +175,16 @@ impl Subscriber {
 
     fn next_record(&mut self) -> Option<(Arc<Loaded>, usize)> {
         let (slice, place, parsed) = self.slice.as_mut()?;
-        for index in *place..slice.range().end {
-            match self.sieve.judge(slice.batch(), index, parsed.as_deref()) {
-                Verdict::Match => {
-                    *place = index + 1;
-                    return Some((Arc::clone(slice.batch()), index));
-                }
+        while *place < slice.range().end {
+            if self.spent > QUANTUM {
+                return None;
+            }
+            let index = *place;
+            *place += 1;
+            let (verdict, cost) = self.sieve.judge(slice.batch(), index, parsed.as_deref());
+            self.spent += cost;
+            match verdict {
+                Verdict::Match => return Some((Arc::clone(slice.batch()), index)),
                 Verdict::Pass => {}
                 Verdict::Erred => self.filter_errors += 1,
             }
@@ -183,15 +202,16 @@ impl Sieve {
             .then(|| if shared { self.payloads.of(batch) } else { Arc::new(Parsed::new(batch)) })
     }
 
-    fn judge(&self, batch: &Loaded, index: usize, parsed: Option<&Parsed>) -> Verdict {
-        match topic_of(batch.json(index)) {
+    /// Whether a record is kept, and what it cost to say so.
+    fn judge(&self, batch: &Loaded, index: usize, parsed: Option<&Parsed>) -> (Verdict, u64) {
+        let frame = batch.json(index);
+        match topic_of(frame) {
             Some(topic) if self.topics.matches(topic) => {}
-            _ => return Verdict::Pass,
+            _ => return (Verdict::Pass, 1),
         }
-        match &self.filter {
-            None => Verdict::Match,
-            Some(filter) => filter.judge_in(batch, index, parsed),
-        }
+        let Some(filter) = &self.filter else { return (Verdict::Match, 1) };
+        let verdict = filter.judge_in(batch, index, parsed);
+        (verdict, filter.last_cost() + (frame.len() / BYTES_PER_UNIT) as u64)
     }
 }
 

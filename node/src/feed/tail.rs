@@ -50,6 +50,8 @@ pub struct Tail {
     /// The cursor that the reader began with: where the first mark stands.
     began: Option<Box<Cursor>>,
     blocking: Arc<Semaphore>,
+    /// Others are to have the thread before more is judged.
+    tired: bool,
     format: Format,
     lag: Lag,
 }
@@ -81,6 +83,7 @@ impl Tail {
             mark: None,
             began: None,
             blocking: Arc::clone(blocking),
+            tired: false,
             format,
             lag: Lag::default(),
         }
@@ -127,6 +130,10 @@ impl Tail {
                 Next::Cursor(mark) => self.mark = Some(mark),
                 Next::Poll => self.poll()?,
                 Next::Storage | Next::Wait(_) => break,
+                Next::Yield => {
+                    self.tired = true;
+                    break;
+                }
             }
         }
         Ok(None)
@@ -137,12 +144,16 @@ impl Tail {
             let back = away.as_mut().await;
             return self.back(back);
         }
+        if std::mem::take(&mut self.tired) {
+            tokio::task::yield_now().await;
+        }
         if let Some(mark) = self.mark {
             return self.tell(mark);
         }
         match self.subscriber.next(now) {
             next @ (Next::Record(..) | Next::Gap(_)) => return Ok(Some(Work::Send(next))),
             Next::Cursor(mark) => self.mark = Some(mark),
+            Next::Yield => self.tired = true,
             Next::Poll => self.poll()?,
             Next::Storage => self.read_storage()?,
             Next::Wait(until) => self.wait(until).await,

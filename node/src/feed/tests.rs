@@ -300,6 +300,26 @@ async fn it_refuses_bad_queries_before_the_upgrade() {
 }
 
 #[tokio::test]
+async fn it_answers_a_close() {
+    let server = Server::start().await;
+    let mut client = server.connect("/feed").await;
+    client.word().await;
+    client.0.close(None).await.unwrap();
+    while let Some(message) = client.0.next().await {
+        assert!(message.is_ok(), "{message:?}");
+    }
+    eventually(|| server.feed.metrics().ended.contains(&("left", 1))).await;
+}
+
+#[test]
+fn it_keeps_an_idle_subscriber_small() {
+    fn size<F>(_: fn(Box<session::Session>) -> F) -> usize {
+        size_of::<F>()
+    }
+    assert!(size_of::<session::Session>() + size(session::Session::run) < 3 << 10);
+}
+
+#[tokio::test]
 async fn it_speaks_cbor() {
     let server = Server::start().await;
     server.put("a", &["5"]).await;

@@ -27,6 +27,11 @@ pub(super) fn run<T>(per_element: u64, evaluate: impl FnOnce() -> T) -> Option<T
     (!DRY.get()).then_some(value)
 }
 
+/// What this thread's last evaluation took, beside walking its expression once.
+pub(super) fn spent() -> u64 {
+    TANK - LEFT.get()
+}
+
 /// Takes units; `false` from the first time on that there are not enough.
 pub(super) fn take(units: u64) -> bool {
     let left = LEFT.get().checked_sub(units).filter(|_| !DRY.get());

@@ -72,6 +72,7 @@ fn sent(subscriber: &mut Subscriber, now: Instant) -> String {
             Next::Record(batch, index) => format!("{}{}", batch.topic(index), batch.seq(index)),
             Next::Gap(_) => "gap".to_owned(),
             Next::Cursor(mark) => format!("{mark:?}"),
+            Next::Yield => "yield".to_owned(),
             Next::Poll => "poll".to_owned(),
             Next::Storage => "storage".to_owned(),
             Next::Wait(None) => "wait".to_owned(),
@@ -161,4 +162,20 @@ fn it_is_even_only_when_all_was_handed_on() {
     assert!(!it.is_even());
     sent(&mut it, now);
     assert!(it.is_even());
+}
+
+#[test]
+fn it_lets_others_have_the_thread_between() {
+    let now = Instant::now();
+    let mut it = subscriber(&["none"], None, Mark::Begin, false, now);
+    sent(&mut it, now);
+    let topics = ["a"; 256];
+    it.give(step((0..50).map(|_| all(&topics)).collect(), Then::More), true);
+    assert_eq!(sent(&mut it, now), "yield poll");
+    let mut filtering = subscriber(&[], Some("payload == 256"), Mark::Begin, false, now);
+    sent(&mut filtering, now);
+    filtering.give(step((0..20).map(|_| all(&topics)).collect(), Then::More), true);
+    let words = sent(&mut filtering, now);
+    assert_eq!(words.matches("a256").count(), 20, "{words}");
+    assert!(words.contains("yield"), "{words}");
 }
