@@ -40,9 +40,13 @@ async fn it_runs_the_readmes_snippets() -> Result<()> {
 /// Runs a block by bash in the node's folder, with `anode` on the path; one that streams is ended once it
 /// printed something.
 async fn shell(node: &Node, snippet: &Snippet) -> Result<()> {
-    let binary = binary()?;
-    let folder = binary.parent().context("no folder")?.display().to_string();
-    let path = format!("{folder}:{}", std::env::var("PATH").unwrap_or_default());
+    let tools = node.dir().join("bin");
+    fs::create_dir_all(&tools)?;
+    let anode = tools.join("anode");
+    if !anode.exists() {
+        std::os::unix::fs::symlink(binary()?, anode)?;
+    }
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default());
     let mut command = clean_command(Path::new("bash"));
     let text = snippet.at(node.address());
     command.args(["-euo", "pipefail", "-c", &text]).current_dir(node.dir()).env("PATH", path);
