@@ -30,7 +30,7 @@ type Responses = BTreeMap<String, RefOr<Response>>;
     info(
         title = "aNode",
         version = env!("CARGO_PKG_VERSION"),
-        description = "Records in and out of one node of a decentralised, real-time data mesh. Reading is open; changing needs `Authorization: Bearer <admin token>`.",
+        description = "Records in and out of one node of a decentralised, real-time data mesh.\n\nReading is open; changing needs `Authorization: Bearer <admin token>`. Every refusal is a `Problem`. Only a head that cannot be read is answered without a body: 400 where it is malformed, 414 where the URL has more than 64 KiB, 431 where the headers are too many or too long.",
     ),
     components(schemas(problem::Body, Record, RecordFrame, Frame, FeedFrame, ClientFrame, Watch)),
     tags(

@@ -169,3 +169,41 @@ fn sse(watcher: Watcher) -> Response {
     });
     Sse::new(messages).keep_alive(KeepAlive::new().interval(PING)).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Phase;
+    use crate::api::tests::app;
+    use anode_shared::status::Level;
+    use serde_json::Value;
+
+    fn json(message: Option<(&'static str, Utf8Bytes)>) -> (&'static str, Value) {
+        let (kind, text) = message.unwrap();
+        (kind, serde_json::from_str(&text).unwrap())
+    }
+
+    #[tokio::test]
+    async fn it_tells_all_at_once_and_then_what_changes() {
+        let app = app(false, Phase::Ready);
+        let mut watcher = Watcher::new(&app, app.watchers.clone().try_acquire_owned().unwrap());
+        let (kind, status) = json(watcher.next().await);
+        assert_eq!(
+            (kind, &status["type"], &status["node"]["name"]),
+            ("status", &"status".into(), &"tested".into())
+        );
+        let (kind, events) = json(watcher.next().await);
+        assert_eq!((kind, &events["events"][0]["kind"]), ("events", &"started".into()));
+        let told = Instant::now();
+        for kind in ["one", "two"] {
+            app.events.push(Level::Warn, "store", kind, "words");
+        }
+        let (kind, events) = json(watcher.next().await);
+        let kinds: Vec<&str> =
+            events["events"].as_array().unwrap().iter().filter_map(|event| event["kind"].as_str()).collect();
+        assert_eq!((kind, kinds), ("events", vec!["two", "one"]));
+        assert!(told.elapsed() > PERIOD.mul_f64(0.9), "{:?}", told.elapsed());
+        app.cancel.cancel();
+        assert!(watcher.next().await.is_none());
+    }
+}

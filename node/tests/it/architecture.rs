@@ -45,7 +45,11 @@ fn check(stage: &str, may_see: &[&str]) {
     assert!(!files.is_empty(), "no files of {stage}");
     for file in files {
         for import in imports(&code(&file)).into_iter().filter(|import| import != stage) {
-            assert!(may_see.contains(&import.as_str()), "{} sees `{import}`; {stage} may see {may_see:?}", file.display());
+            assert!(
+                may_see.contains(&import.as_str()),
+                "{} sees `{import}`; {stage} may see {may_see:?}",
+                file.display()
+            );
         }
     }
 }
@@ -64,10 +68,22 @@ fn it_keeps_stages_apart() {
 
 #[test]
 fn it_keeps_pure_files_pure() {
-    let store = ["order", "index", "own", "dedupe", "place", "entry", "acceptance", "tail", "topics", "replay"];
-    let mut pure: Vec<PathBuf> = store.iter().map(|name| root().join(format!("node/src/store/{name}.rs"))).collect();
+    let store =
+        ["order", "index", "own", "dedupe", "place", "entry", "acceptance", "tail", "topics", "replay"];
+    let mut pure: Vec<PathBuf> =
+        store.iter().map(|name| root().join(format!("node/src/store/{name}.rs"))).collect();
     pure.extend(files("shared/src"));
-    let forbidden = ["tokio", "std::net", "std::fs", "SystemTime", "Instant::now", "rand::", "axum", "hyper", "std::thread"];
+    let forbidden = [
+        "tokio",
+        "std::net",
+        "std::fs",
+        "SystemTime",
+        "Instant::now",
+        "rand::",
+        "axum",
+        "hyper",
+        "std::thread",
+    ];
     for file in pure {
         let code = code(&file);
         assert!(!code.is_empty(), "{} is gone", file.display());
@@ -81,7 +97,11 @@ fn it_keeps_pure_files_pure() {
 fn it_names_some_libraries_in_one_place_only() {
     for file in files("shared/src").into_iter().chain(files("node/src")).chain(files("web-ui/src")) {
         if !file.ends_with("codec.rs") {
-            assert!(!code(&file).contains("serde_cbor"), "{} names serde_cbor; go through the codec", file.display());
+            assert!(
+                !code(&file).contains("serde_cbor"),
+                "{} names serde_cbor; go through the codec",
+                file.display()
+            );
         }
     }
     let sockets = files("web-ui/src").into_iter().filter(|file| code(file).contains("WebSocket::new"));
