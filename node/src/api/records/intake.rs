@@ -1,11 +1,14 @@
 //! The body of a publish: JSON in, records out, or the one problem that says what to change where.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use anode_shared::publish::{PublishError, PublishObject};
+use anode_shared::record::PublisherSignature;
 use serde::Deserializer as _;
 use serde::de::{Error as _, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::super::problem::{Code, Problem};
 use crate::store::NewRecord;
@@ -19,8 +22,8 @@ const MEMBERS: &str = "topic, payload, payload_base64, content_type, dedupe, pub
 pub(super) fn parse(body: &[u8], publisher: Option<&str>) -> Result<Vec<NewRecord>, Problem> {
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => {
-            let object: PublishObject<'_> =
-                serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+            let object: PublishObject<'_> = serde_json::from_slice(body)
+                .map_err(|error| malformed(&error, serde_json::from_slice(body).ok()))?;
             Ok(vec![check(object, publisher)?])
         }
         Some(b'[') => array(body, publisher),
@@ -43,7 +46,11 @@ fn array(body: &[u8], publisher: Option<&str>) -> Result<Vec<NewRecord>, Problem
         .and_then(|records| reading.end().map(|()| records));
     match (records, refusal.into_inner()) {
         (_, Some(problem)) => Err(problem),
-        (Err(error), None) => Err(malformed(&error).at_index(index.get())),
+        (Err(error), None) => {
+            let elements: Option<Vec<&RawValue>> = serde_json::from_slice(body).ok();
+            let element = elements.and_then(|elements| elements.get(index.get()).copied());
+            Err(malformed(&error, element).at_index(index.get()))
+        }
         (Ok(records), None) if records.is_empty() => {
             Err(Problem::new(Code::BadRecord, "the array is empty; send at least one record"))
         }
@@ -120,17 +127,32 @@ fn unknown(name: &str) -> Problem {
     Problem::new(Code::BadRecord, format!("a record has no member {name}; it takes {MEMBERS}"))
 }
 
-/// Says what serde said, with the place; a member that is unknown is answered with those that there are here.
-fn malformed(error: &serde_json::Error) -> Problem {
+/// Says what serde said, with the place, and which member it is about; `element` is the record where it is JSON at all.
+fn malformed(error: &serde_json::Error, element: Option<&RawValue>) -> Problem {
     let words = error.to_string();
     let name =
         words.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')).map(|(name, _)| name);
-    let problem = match name {
-        Some(name) => unknown(&super::super::query::shorten(name)),
-        None if error.is_data() => Problem::new(Code::BadRecord, words),
-        None => Problem::new(Code::BadRecord, format!("the body is no JSON: {words}")),
+    let problem = match (name, element.and_then(wrong_member)) {
+        (Some(name), _) => unknown(&super::super::query::shorten(name)),
+        (None, Some(member)) => Problem::new(Code::BadRecord, format!("{member}: {words}")),
+        (None, None) if error.is_data() => Problem::new(Code::BadRecord, words),
+        (None, None) => Problem::new(Code::BadRecord, format!("the body is no JSON: {words}")),
     };
     if error.line() == 0 { problem } else { problem.at_place(error.line(), error.column()) }
+}
+
+/// The member of a record that has another type than it should.
+fn wrong_member(record: &RawValue) -> Option<&'static str> {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(record.get()).ok()?;
+    let is_text = |name: &str, text: &str| text.starts_with('"') || (text == "null" && name != "topic");
+    let texts = ["topic", "payload_base64", "content_type", "dedupe"];
+    let text =
+        texts.into_iter().find(|name| members.get(*name).is_some_and(|value| !is_text(name, value.get())));
+    text.or_else(|| {
+        let signature = members.get("publisher_signature")?;
+        let read: Result<Option<PublisherSignature>, _> = serde_json::from_str(signature.get());
+        read.is_err().then_some("publisher_signature")
+    })
 }
 
 #[cfg(test)]
@@ -170,7 +192,7 @@ mod tests {
             ("nul", "neither", None, None),
             ("[]", "array is empty", None, None),
             ("{", "no JSON", None, Some(1)),
-            ("{}", "topic", None, Some(1)),
+            ("{}", "missing field `topic`", None, Some(1)),
             (r#"{"topic":"a","payload":1} x"#, "trailing", None, Some(1)),
             (r#"{"topic":"a","payload":1,"tpoic":2}"#, "no member tpoic", None, Some(1)),
             (r#"{"topic":"a","payload":1,"type":"publish"}"#, "no member type", None, None),
@@ -179,10 +201,19 @@ mod tests {
             (r#"{"topic":"A","payload":1}"#, "a-z", None, None),
             (r#"{"topic":"a","topic":"b","payload":1}"#, "duplicate field `topic`", None, Some(1)),
             (&format!("[{good},\n{{\"topic\":\"a\"}}]"), "payload is missing", Some(1), None),
-            (&format!("[{good},\n{{\"topic\":1,\"payload\":1}}]"), "invalid type", Some(1), Some(2)),
+            (&format!("[{good},\n{{\"topic\":1,\"payload\":1}}]"), "topic: invalid type", Some(1), Some(2)),
             (&format!("[{good},\n{good},"), "EOF", Some(2), Some(2)),
             (&format!("[{good}] {good}"), "trailing", Some(1), Some(1)),
             (&format!("[{good},[]]"), "", Some(1), Some(1)),
+            (r#"{"topic":1,"payload":1}"#, "topic: invalid type", None, Some(1)),
+            (r#"{"topic":null,"payload":1}"#, "topic: invalid type: null", None, Some(1)),
+            (r#"{"topic":"a","payload":1,"dedupe":[]}"#, "dedupe: invalid type", None, Some(1)),
+            (
+                r#"{"topic":"a","payload":1,"publisher_signature":{"scheme":"x"}}"#,
+                "publisher_signature: missing",
+                None,
+                Some(1),
+            ),
         ] {
             let (code, detail, at, on) = refused(body);
             assert_eq!((code, at, on), (Code::BadRecord, index, line), "{body}: {detail}");
