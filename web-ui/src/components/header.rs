@@ -9,6 +9,7 @@ use super::shape::Shape;
 use super::theme::Theme;
 use crate::state::ago::span;
 use crate::state::link::{connection, countdown};
+use crate::state::number::bytes;
 use crate::state::row::short;
 
 /// The top of the page.
@@ -52,14 +53,15 @@ fn Logo() -> impl IntoView {
 #[component]
 fn Facts(node: NodeStatus) -> impl IntoView {
     let page = page();
-    let started =
-        page.heard_at.get_untracked() / 1e3 - f64::from(u32::try_from(node.uptime_s).unwrap_or(u32::MAX));
+    let started = page.heard_at.get_untracked() / 1e3 - whole(node.uptime_s);
     let uptime = move || {
         // While offline nobody knows whether it still runs.
         let until = if page.is_live() { page.now.get() } else { page.heard_at.get() };
         span(until / 1e3 - started)
     };
     let shown = short(&node.id);
+    let (age, room) = (whole(node.retention.age_s), whole(node.retention.bytes));
+    let keeps = format!("{}, up to {}", span(age), bytes(room));
     let id = Signal::stored(node.id.clone());
     view! {
         <dl class="facts">
@@ -76,6 +78,10 @@ fn Facts(node: NodeStatus) -> impl IntoView {
                 <dd class="number">{uptime}</dd>
             </div>
             <div>
+                <dt>"Keeps"</dt>
+                <dd class="number">{keeps}</dd>
+            </div>
+            <div>
                 <dt>"Peer id"</dt>
                 <dd>
                     <code title=node.id>{shown}</code>
@@ -84,6 +90,11 @@ fn Facts(node: NodeStatus) -> impl IntoView {
             </div>
         </dl>
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown rounded anyway")]
+fn whole(number: u64) -> f64 {
+    number as f64
 }
 
 /// Live, connecting or offline, with the countdown to the next try.
