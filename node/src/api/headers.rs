@@ -44,6 +44,10 @@ pub(super) async fn wrap(State(app): State<App>, request: Request, next: Next) -
         next.run(request).await
     };
     protect(response.headers_mut());
+    if api && !response.headers().contains_key(header::CACHE_CONTROL) {
+        // What the node says is true for the moment only.
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     app.http.answered(method, route, response.status().as_u16(), began.elapsed());
     response
 }

@@ -144,7 +144,10 @@ impl Bodies {
         if declared == Some(first.len() as u64) {
             return Ok(Collected { bytes: first, _room: Some(room) });
         }
-        let mut bytes = Vec::from(first);
+        // Memory that is not written to yet costs nothing, so the room is counted as the bytes come.
+        let whole = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let mut bytes = Vec::with_capacity(whole.max(first.len()));
+        bytes.extend_from_slice(&first);
         while let Some(chunk) = reading.next().await? {
             if bytes.len() + chunk.len() > most {
                 return Err(Stop::Refuse(too_big(most)));
