@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 
 use super::index::Stored;
 use super::loaded::Loaded;
-use super::order::Heads;
 use super::read::{Flags, is_wanted};
 use super::segment::Segment;
 use super::shared::{Shared, place_in};
@@ -102,7 +101,10 @@ struct Token {
     fingerprint: u64,
     /// The moment: the number of the next arrival when the first page was asked for.
     moment: u64,
-    last: Key,
+    /// The same moment as a cursor.
+    cursor: Cursor,
+    /// The logs that are not finished, with the seqs still to be shown: so what expires between two pages is named.
+    ranges: Vec<(LogKey, u64, u64)>,
 }
 
 impl Token {
@@ -165,10 +167,11 @@ impl Ord for Walk {
 struct Answer<'a> {
     shared: &'a Shared,
     ask: &'a History<'a>,
-    /// For each log the newest seq at the moment.
-    heads: Heads,
+    /// The moment that all pages show, and the same as a cursor.
     moment: u64,
-    last: Option<Key>,
+    cursor: Cursor,
+    /// The seqs of each log that are to be shown.
+    ranges: BTreeMap<LogKey, (u64, u64)>,
     flags: Flags,
     gaps: BTreeMap<(LogKey, u64), Gap>,
 }
@@ -176,48 +179,52 @@ struct Answer<'a> {
 impl Shared {
     /// Answers a question about history. Blocks.
     pub(crate) fn history(&self, ask: &History<'_>) -> Result<Page, HistoryError> {
-        let token = ask.page.map(|page| Token::parse(page, ask.fingerprint)).transpose()?;
-        let (moment, heads) = self.moment(token.as_ref().map(|token| token.moment))?;
-        let last = token.map(|token| token.last);
-        let mut answer =
-            Answer { shared: self, ask, heads, moment, last, flags: None, gaps: BTreeMap::new() };
-        let (records, next) = answer.walk()?;
-        let mut cursor = Cursor::new((self.options.clock)());
-        answer.heads.iter().for_each(|(key, head)| cursor.set(*key, *head));
-        Ok(Page { records, gaps: answer.gaps.into_values().collect(), next, cursor })
-    }
-
-    /// A moment in the arrival order and the heads at it.
-    fn moment(&self, wanted: Option<u64>) -> io::Result<(u64, Heads)> {
-        let (next, now) = {
-            let order = self.order();
-            (order.next, order.heads())
+        let mut answer = match ask.page {
+            Some(page) => Answer::go_on(self, ask, Token::parse(page, ask.fingerprint)?),
+            None => Answer::begin(self, ask)?,
         };
-        let Some(moment) = wanted.filter(|moment| *moment < next) else { return Ok((next, now)) };
-        for segment in self.all_segments().into_iter().rev() {
-            if segment.first_arrival()? <= moment {
-                return Ok((moment, segment.heads_at(moment)?));
-            }
-        }
-        // The moment's segment expired; what is left was all there at that moment, or is older than the oldest checkpoint.
-        let oldest = self.all_segments().first().map(|segment| segment.base());
-        Ok((moment, oldest.map(|base| base.as_ref().clone()).unwrap_or_default()))
+        let (records, next) = answer.walk()?;
+        let Answer { gaps, cursor, .. } = answer;
+        Ok(Page { records, gaps: gaps.into_values().collect(), next, cursor })
     }
 }
 
-impl Answer<'_> {
+impl<'a> Answer<'a> {
+    /// A question's first page.
+    fn begin(shared: &'a Shared, ask: &'a History<'a>) -> io::Result<Self> {
+        let (moment, heads) = {
+            let order = shared.order();
+            (order.next, order.heads())
+        };
+        let mut cursor = Cursor::new((shared.options.clock)());
+        heads.iter().for_each(|(key, head)| cursor.set(*key, *head));
+        let mut answer = Self { shared, ask, moment, cursor, ranges: BTreeMap::new(), flags: None, gaps: BTreeMap::new() };
+        for (key, head) in heads {
+            let range = answer.range(key, head)?;
+            answer.ranges.extend(range.map(|range| (key, range)));
+        }
+        Ok(answer)
+    }
+
+    /// A page behind another.
+    fn go_on(shared: &'a Shared, ask: &'a History<'a>, token: Token) -> Self {
+        let ranges = token.ranges.into_iter().map(|(key, low, high)| (key, (low, high))).collect();
+        Self { shared, ask, moment: token.moment, cursor: token.cursor, ranges, flags: None, gaps: BTreeMap::new() }
+    }
+
     fn walk(&mut self) -> Result<(Vec<(Arc<Loaded>, usize)>, Option<String>), HistoryError> {
         let (mut records, mut bytes) = (Vec::new(), 0);
         let mut heap = BinaryHeap::new();
-        for (key, head) in self.heads.clone() {
-            heap.extend(self.begin(key, head)?);
+        for (key, (low, high)) in self.ranges.clone() {
+            heap.extend(if self.asc() { self.next(key, low, high) } else { self.previous(key, high, low) }?);
         }
         while let Some(mut walk) = heap.pop() {
             if self.is_beyond(&walk) {
                 continue;
             }
             if records.len() >= self.ask.limit || bytes >= PAGE_BYTES || Instant::now() >= self.ask.deadline {
-                return Ok((records, Some(self.token(walk.at))));
+                heap.push(walk);
+                return Ok((records, Some(self.token(&heap))));
             }
             match walk.batch.take() {
                 None => heap.extend(self.load(walk)?),
@@ -233,10 +240,15 @@ impl Answer<'_> {
         Ok((records, None))
     }
 
-    /// The token of a page that begins with what stands at a key: all before it was looked at.
-    fn token(&self, (time, log, seq): Key) -> String {
-        let last = (time, log, if self.asc() { seq - 1 } else { seq + 1 });
-        let token = Token { version: 1, fingerprint: self.ask.fingerprint, moment: self.moment, last };
+    /// The token of the page that goes on where these walks stand.
+    fn token(&self, walks: &BinaryHeap<Walk>) -> String {
+        let ranges = walks.iter().filter_map(|walk| {
+            let (low, high) = *self.ranges.get(&walk.key)?;
+            let (_, _, next) = walk.at;
+            Some(if self.asc() { (walk.key, low.max(next), high) } else { (walk.key, low, high.min(next)) })
+        });
+        let (ranges, cursor) = (ranges.collect(), self.cursor.clone());
+        let token = Token { version: 1, fingerprint: self.ask.fingerprint, moment: self.moment, cursor, ranges };
         URL_SAFE_NO_PAD.encode(codec::encode(&token))
     }
 
@@ -260,43 +272,36 @@ impl Answer<'_> {
         in_time && self.ask.topics.matches(record.topic) && (self.ask.keep)(batch, index)
     }
 
-    /// The lowest and the highest seq that may be shown of a log.
-    fn bounds(&self, key: LogKey, head: u64) -> Option<(u64, u64)> {
-        let order = self.shared.order();
-        let log = order.logs.get(&key);
+    /// The lowest and the highest seq of a log that may be shown.
+    fn range(&self, key: LogKey, head: u64) -> io::Result<Option<(u64, u64)>> {
         let after = match self.ask.after.map(|cursor| cursor.seen(key)) {
             None => 0,
             Some(Seen::UpTo(seq)) => seq,
-            Some(Seen::Done | Seen::FromHead) => return None,
+            Some(Seen::Done | Seen::FromHead) => return Ok(None),
         };
-        let low = after + 1;
-        let high = log.and_then(|log| log.forked).map_or(head, |end| head.min(end - 1));
-        (low <= high).then_some((low, high))
+        let forked = self.shared.order().logs.get(&key).and_then(|log| log.forked);
+        let (mut low, mut high) = (after.saturating_add(1), forked.map_or(head, |end| head.min(end - 1)));
+        if let Some(since) = self.ask.since {
+            low = self.first_since(key, since, low, high)?;
+        }
+        if let Some(until) = self.ask.until {
+            high = self.last_until(key, until, high)?;
+        }
+        Ok((low <= high).then_some((low, high)))
     }
 
-    /// Where the walk along a log begins.
-    fn begin(&mut self, key: LogKey, head: u64) -> io::Result<Option<Walk>> {
-        let Some((low, high)) = self.bounds(key, head) else { return Ok(None) };
-        if self.asc() {
-            let from = self.last.map(|(time, ..)| time).max(self.ask.since);
-            let seq = from.map_or(Ok(Some(low)), |time| self.seq_at(key, time))?;
-            match seq {
-                Some(seq) => self.next(key, seq.max(low), high, from.is_none()),
-                None => Ok(None),
-            }
-        } else {
-            let until = [self.last.map(|(time, ..)| time.saturating_add(1)), self.ask.until]
-                .into_iter()
-                .flatten()
-                .min();
-            let seq = until.map_or(Ok(None), |time| self.seq_at(key, time))?;
-            // The batch in which that time lies may begin before it.
-            let seq = match seq {
-                Some(seq) => self.shared.find(key, seq)?.map_or(high, |(.., stored)| stored.last.min(high)),
-                None => high,
-            };
-            self.previous(key, seq, low)
-        }
+    /// The lowest seq that may lie at or behind a time. What is missing just before it may lie there too.
+    fn first_since(&self, key: LogKey, since: Micros, low: u64, high: u64) -> io::Result<u64> {
+        let Some(seq) = self.seq_at(key, since)? else { return Ok(high + 1) };
+        let before = seq.checked_sub(1).filter(|before| *before >= low);
+        let ends = before.map_or(Ok(None), |before| self.shared.find_before(key, before))?.map(|(.., stored)| stored.last);
+        Ok(ends.map_or(low, |end| end + 1).max(low).min(seq.max(low)))
+    }
+
+    /// The highest seq that may lie before a time: the batch in which that time lies may begin before it.
+    fn last_until(&self, key: LogKey, until: Micros, high: u64) -> io::Result<u64> {
+        let Some(seq) = self.seq_at(key, until)? else { return Ok(high) };
+        Ok(self.shared.find(key, seq)?.map_or(high, |(.., stored)| stored.last.min(high)))
     }
 
     /// The first seq of the first batch of a log that ends at `time` or later.
@@ -313,10 +318,6 @@ impl Answer<'_> {
         Ok(best)
     }
 
-    fn high(&self, key: LogKey) -> u64 {
-        self.heads.get(&key).and_then(|head| self.bounds(key, *head)).map_or(0, |(_, high)| high)
-    }
-
     fn walk_at(&self, segment: Arc<Segment>, number: u32, stored: Stored) -> Walk {
         let at = if self.asc() {
             (stored.time_first, stored.key, stored.first)
@@ -327,13 +328,13 @@ impl Answer<'_> {
     }
 
     /// Goes up the log to the batch that holds `seq`, or the next one, and names what is missing between.
-    fn next(&mut self, key: LogKey, seq: u64, high: u64, name_gap: bool) -> io::Result<Option<Walk>> {
+    fn next(&mut self, key: LogKey, seq: u64, high: u64) -> io::Result<Option<Walk>> {
         if seq > high {
             return Ok(None);
         }
         let found = self.shared.find(key, seq)?.filter(|(.., stored)| stored.first <= high);
         let missing_to = found.as_ref().map_or(high, |(.., stored)| stored.first.saturating_sub(1));
-        if name_gap && seq <= missing_to {
+        if seq <= missing_to {
             self.name_gaps(key, seq, missing_to);
         }
         Ok(found.map(|(segment, number, stored)| self.walk_at(segment, number, stored)))
@@ -396,10 +397,8 @@ impl Answer<'_> {
     /// Stands at a record, or the next one in the walk's direction that this page may show.
     fn settle(&mut self, mut walk: Walk, batch: Arc<Loaded>, index: usize) -> io::Result<Option<Walk>> {
         let key: Key = (batch.record(index).time, walk.key, batch.seq(index));
-        let (low, high) =
-            self.heads.get(&walk.key).and_then(|head| self.bounds(walk.key, *head)).unwrap_or((1, 0));
-        let seen = self.last.is_some_and(|last| if self.asc() { key <= last } else { key >= last });
-        if seen || key.2 < low || key.2 > high {
+        let (low, high) = self.ranges.get(&walk.key).copied().unwrap_or((1, 0));
+        if key.2 < low || key.2 > high {
             return self.step(walk, batch, index);
         }
         walk.at = key;
@@ -421,10 +420,9 @@ impl Answer<'_> {
     }
 
     fn beyond_batch(&mut self, walk: &Walk) -> io::Result<Option<Walk>> {
-        let head = self.heads.get(&walk.key).copied().unwrap_or(0);
-        let Some((low, high)) = self.bounds(walk.key, head) else { return Ok(None) };
+        let Some((low, high)) = self.ranges.get(&walk.key).copied() else { return Ok(None) };
         if self.asc() {
-            self.next(walk.key, walk.stored.last + 1, high.min(self.high(walk.key)), true)
+            self.next(walk.key, walk.stored.last + 1, high)
         } else {
             walk.stored.first.checked_sub(1).map_or(Ok(None), |seq| self.previous(walk.key, seq, low))
         }

@@ -2,13 +2,14 @@
 //!
 //! [`Place`] decides, without I/O; [`Reader`] fetches what it wants from the tail or from storage.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anode_shared::cursor::Cursor;
 use anode_shared::frames::{Gap, GapReason};
-use anode_shared::ids::LogKey;
+use anode_shared::ids::{LogId, LogKey};
 use anode_shared::topic::Topics;
 
 use super::loaded::{Loaded, Slice};
@@ -279,7 +280,28 @@ impl Reader {
                 Heads::new()
             })
         });
-        self.place.cursor(&heads, finished)
+        let cursor = self.place.cursor(&heads, finished);
+        if self.first.is_empty() { cursor } else { self.before_first(&cursor, &heads) }
+    }
+
+    /// The cursor before what `last:N` and `latest` give first: behind it come those records again, and what followed them.
+    fn before_first(&self, cursor: &Cursor, heads: &Heads) -> Cursor {
+        let mut oldest: BTreeMap<LogKey, u64> = BTreeMap::new();
+        for item in &self.first {
+            let Item::Records(slice) = item else { continue };
+            let seq = slice.batch().seq(slice.range().start);
+            let known = oldest.entry(slice.batch().key()).or_insert(seq);
+            *known = seq.min(*known);
+        }
+        let mut before = Cursor::new(cursor.since);
+        for (origin, mark) in cursor.done_marks() {
+            let first = oldest.keys().find(|key| key.origin == origin).map_or(mark, |key| LogId(key.log.0 - 1));
+            before.set_done(origin, mark.min(first));
+        }
+        heads.iter().for_each(|(key, head)| before.set(*key, *head));
+        cursor.logs().for_each(|(key, seq)| before.set(key, seq));
+        oldest.iter().for_each(|(key, seq)| before.set(*key, seq - 1));
+        before
     }
 
     /// How far it is behind.

@@ -41,7 +41,8 @@ pub(crate) fn open(
         Some((active, replayed)) => take_up(&segments, active, replayed)?,
         None => make_first(&disk, &options, &mut segments)?,
     };
-    let (found, index) = found;
+    let (mut found, index) = found;
+    found.damaged += missing_files(&segments);
     let uncounted: BTreeSet<u64> = segments.keys().copied().collect();
     let before = before(&found.order, Origin(key.verifying_key().to_bytes()));
     let own = OwnLog::new(options.network.clone(), key, before);
@@ -65,6 +66,16 @@ fn list(disk: &Arc<dyn Disk>, now: Micros) -> anyhow::Result<BTreeMap<u64, Arc<S
         }
     }
     Ok(segments)
+}
+
+/// How many segment files are missing: retention drops from the oldest on, so between two there is always each.
+fn missing_files(segments: &BTreeMap<u64, Arc<Segment>>) -> u64 {
+    let (Some((first, _)), Some((last, _))) = (segments.first_key_value(), segments.last_key_value()) else { return 0 };
+    let missing = last - first + 1 - segments.len() as u64;
+    if missing > 0 {
+        tracing::error!(missing, "Segment files are missing; what they held is shown as a gap");
+    }
+    missing
 }
 
 /// Replays the newest segment from its checkpoint. One without anything in it was just being made: it goes.

@@ -74,6 +74,8 @@ fn it_begins_where_it_is_told() {
         let all: Vec<_> = old.iter().chain(&new).copied().collect();
         assert!(read_from(&store, &Start::Live).ids.is_empty());
         assert_eq!(read_from(&store, &Start::Last(7)).ids, all[993..]);
+        let cut_early = store.reader(&Start::Last(7), Topics::default(), &|_, _| true).unwrap().cursor();
+        assert_eq!(read_from(&store, &Start::After(cut_early)).ids, all[993..]);
         assert_eq!(read_from(&store, &Start::Latest).ids, [old[499], new[499]]);
         let time = store.record(&new[3]).map(|found| found.batch.record(found.index).time).unwrap();
         let from_time = read_from(&store, &Start::Time(time)).ids;

@@ -47,7 +47,7 @@ fn publish_until(
     std::thread::spawn(move || {
         let mut n = 0;
         while !stop.load(Ordering::SeqCst) {
-            let many = 1 + n % 17;
+            let many = 1 + n % 5;
             let publishing: Vec<_> = (0..3)
                 .filter_map(|_| store.publish((0..many).map(|m| record("a.b", n + m)).collect()).ok())
                 .collect();
@@ -55,7 +55,7 @@ fn publish_until(
                 acked.lock().unwrap().extend(wait(one).unwrap());
             }
             n += many;
-            std::thread::sleep(std::time::Duration::from_micros(300));
+            std::thread::sleep(std::time::Duration::from_micros(1_500));
         }
     })
 }

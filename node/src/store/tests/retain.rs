@@ -51,6 +51,47 @@ fn it_drops_the_oldest_and_says_so_to_every_reader() {
     store.drain();
 }
 
+fn one_page(store: &Store, direction: Direction, page: Option<&str>) -> Page {
+    let ask = History {
+        topics: &Topics::default(),
+        since: None,
+        until: None,
+        after: None,
+        direction,
+        limit: 50,
+        page,
+        fingerprint: 7,
+        keep: &|_, _| true,
+        deadline: std::time::Instant::now() + Duration::from_secs(5),
+    };
+    store.history(&ask).unwrap()
+}
+
+#[test]
+fn it_names_what_expires_between_two_pages() {
+    for direction in [Direction::Asc, Direction::Desc] {
+        let store = open(&Memory::default(), &small());
+        let first = publish(&store, "a.b", 0..100);
+        for n in 0..8 {
+            publish(&store, "a.b", n * 40..n * 40 + 40);
+        }
+        let page = one_page(&store, direction, None);
+        let mut total = page.records.len() as u64 + page.gaps.iter().map(|gap| gap.to - gap.from + 1).sum::<u64>();
+        for n in 0..80 {
+            publish(&store, "a.b", n * 40..n * 40 + 40);
+        }
+        until("retention", || store.record(&first[99]).is_err());
+        let mut next = page.next;
+        while let Some(token) = next {
+            let page = one_page(&store, direction, Some(&token));
+            total += page.records.len() as u64 + page.gaps.iter().map(|gap| gap.to - gap.from + 1).sum::<u64>();
+            next = page.next;
+        }
+        assert_eq!(total, 100 + 8 * 40, "{direction:?}: each record of the moment, or its gap");
+        store.drain();
+    }
+}
+
 #[test]
 fn it_drops_by_age() {
     let clock = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(NOW));
