@@ -196,13 +196,20 @@ impl Feed {
         self.open()?;
         self.hub
             .registry
-            .enter(kind, &request.subscription, address, system_time(), MAX_SUBSCRIBERS)
+            .enter(
+                kind,
+                &request.subscription,
+                address,
+                system_time(),
+                self.hub.store.next_arrival(),
+                MAX_SUBSCRIBERS,
+            )
             .ok_or_else(|| Fault::new(Code::Overloaded, "the node has as many subscribers as it takes"))
     }
 
     /// Who is connected; addresses and filters only for `admin`.
     pub fn subscribers(&self, admin: bool) -> Vec<SubscriberStatus> {
-        self.hub.registry.list(admin, Instant::now())
+        self.hub.registry.list(admin, self.hub.store.next_arrival(), Instant::now())
     }
 
     /// How the feed is, for `status`.
@@ -238,7 +245,7 @@ impl Feed {
             filter_errors: totals.filter_errors.load(Relaxed),
             published: totals.published.load(Relaxed),
             refused: totals.refused.load(Relaxed),
-            most_lag: self.hub.registry.most_lag(),
+            most_lag: self.hub.registry.most_lag(self.hub.store.next_arrival()),
             ended: Ended::ALL.iter().map(|ended| (ended.as_str(), totals.ended(*ended))).collect(),
         }
     }

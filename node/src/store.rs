@@ -268,6 +268,11 @@ impl Store {
         self.shared.newest.subscribe()
     }
 
+    /// The number of the next arrival.
+    pub fn next_arrival(&self) -> u64 {
+        *self.shared.newest.borrow()
+    }
+
     /// A reader that begins at `start`. `keep` is its filter, for `last:N` and `latest`. Blocks.
     ///
     /// # Errors

@@ -98,8 +98,7 @@ pub async fn burst<O: Outlet>(
     totals.records.fetch_add(records, relaxed);
     totals.bytes.fetch_add(bytes as u64, relaxed);
     totals.filter_errors.fetch_add(tail.take_filter_errors(), relaxed);
-    let lag = tail.lag();
-    seat.sent(records, bytes as u64, lag.arrivals.max(lag.owed_logs as u64), now);
+    seat.sent(records, bytes as u64, tail.lag(), now);
     Ok(())
 }
 

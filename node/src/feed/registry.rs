@@ -10,6 +10,7 @@ use anode_shared::status::SubscriberStatus;
 use anode_shared::time::{Micros, to_rfc3339};
 
 use super::start::Subscription;
+use crate::store::Lag;
 
 /// A rate is an average over about a minute, in pieces of this length.
 const PIECE: Duration = Duration::from_secs(10);
@@ -91,7 +92,9 @@ pub struct Entry {
     wanted: Mutex<(Vec<String>, Option<String>)>,
     records: AtomicU64,
     bytes: AtomicU64,
-    lag: AtomicU64,
+    /// The arrival up to which all was sent, and the logs that were owed beside it.
+    position: AtomicU64,
+    owed: AtomicU64,
     rate: Mutex<Rate>,
 }
 
@@ -122,9 +125,10 @@ impl Rate {
 }
 
 impl Entry {
-    /// Counts what was sent in one go, and how far the reader is behind after it.
-    pub fn sent(&self, records: u64, bytes: u64, lag: u64, now: Instant) {
-        self.lag.store(lag, Ordering::Relaxed);
+    /// Counts what was sent in one go, and where the reader stands after it.
+    pub fn sent(&self, records: u64, bytes: u64, stands: Lag, now: Instant) {
+        self.position.store(stands.position, Ordering::Relaxed);
+        self.owed.store(stands.owed_logs as u64, Ordering::Relaxed);
         if records > 0 {
             self.records.fetch_add(records, Ordering::Relaxed);
             self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -137,7 +141,12 @@ impl Entry {
         *lock(&self.wanted) = words(wanted);
     }
 
-    fn status(&self, admin: bool, now: Instant) -> SubscriberStatus {
+    /// How far it is behind: it grows while nothing can be sent.
+    fn lag(&self, newest: u64) -> u64 {
+        newest.saturating_sub(self.position.load(Ordering::Relaxed)).max(self.owed.load(Ordering::Relaxed))
+    }
+
+    fn status(&self, admin: bool, newest: u64, now: Instant) -> SubscriberStatus {
         let (topics, filter) = lock(&self.wanted).clone();
         SubscriberStatus {
             id: self.id,
@@ -146,7 +155,7 @@ impl Entry {
             since: to_rfc3339(self.since),
             records: self.records.load(Ordering::Relaxed),
             rate: lock(&self.rate).per_second(now),
-            lag: self.lag.load(Ordering::Relaxed),
+            lag: self.lag(newest),
             bytes: self.bytes.load(Ordering::Relaxed),
             address: admin.then(|| self.address.to_string()),
             filter: filter.filter(|_| admin),
@@ -195,6 +204,7 @@ impl Registry {
         wanted: &Subscription,
         address: SocketAddr,
         now: Micros,
+        newest: u64,
         most: usize,
     ) -> Option<Seat> {
         let mut entries = lock(&self.entries);
@@ -210,7 +220,8 @@ impl Registry {
             wanted: Mutex::new(words(wanted)),
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            lag: AtomicU64::new(0),
+            position: AtomicU64::new(newest),
+            owed: AtomicU64::new(0),
             rate: Mutex::new(Rate { pieces: VecDeque::new() }),
         });
         entries.insert(id, Arc::clone(&entry));
@@ -224,14 +235,14 @@ impl Registry {
     }
 
     /// How far the last of them is behind, in arrivals.
-    pub fn most_lag(&self) -> u64 {
-        lock(&self.entries).values().map(|entry| entry.lag.load(Ordering::Relaxed)).max().unwrap_or(0)
+    pub fn most_lag(&self, newest: u64) -> u64 {
+        lock(&self.entries).values().map(|entry| entry.lag(newest)).max().unwrap_or(0)
     }
 
     /// Each of them.
-    pub fn list(&self, admin: bool, now: Instant) -> Vec<SubscriberStatus> {
+    pub fn list(&self, admin: bool, newest: u64, now: Instant) -> Vec<SubscriberStatus> {
         let entries: Vec<_> = lock(&self.entries).values().cloned().collect();
-        entries.iter().map(|entry| entry.status(admin, now)).collect()
+        entries.iter().map(|entry| entry.status(admin, newest, now)).collect()
     }
 }
 
@@ -260,17 +271,17 @@ mod tests {
         let registry = Arc::new(Registry::default());
         let wanted = Subscription::new(&["a.*"], Some("payload.x > 1"), None).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], 9));
-        let seat = registry.enter("sse", &wanted, address, 0, 1).unwrap();
-        assert!(registry.enter("sse", &wanted, address, 0, 1).is_none());
-        seat.sent(2, 100, 5, Instant::now());
-        let open = &registry.list(false, Instant::now())[0];
+        let seat = registry.enter("sse", &wanted, address, 0, 7, 1).unwrap();
+        assert!(registry.enter("sse", &wanted, address, 0, 7, 1).is_none());
+        seat.sent(2, 100, Lag { position: 7, ..Lag::default() }, Instant::now());
+        let open = &registry.list(false, 12, Instant::now())[0];
         assert_eq!(
             (open.records, open.bytes, open.lag, &open.address, &open.filter),
             (2, 100, 5, &None, &None)
         );
-        let all = &registry.list(true, Instant::now())[0];
+        let all = &registry.list(true, 12, Instant::now())[0];
         assert_eq!(all.filter.as_deref(), Some("payload.x > 1"));
-        assert_eq!((all.topics[0].as_str(), registry.most_lag()), ("a.*", 5));
+        assert_eq!((all.topics[0].as_str(), registry.most_lag(12)), ("a.*", 5));
         drop(seat);
         assert_eq!(registry.count(), 0);
     }

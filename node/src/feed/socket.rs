@@ -30,7 +30,7 @@ const WRITE_BUFFER: usize = 16 << 10;
 /// What may wait to be written: a frame of the greatest record on top of a full buffer.
 const MAX_WRITE_BUFFER: usize = 512 << 10;
 /// The longest message: a payload of the greatest length as base64, with its surroundings.
-const MAX_MESSAGE: usize = 192 << 10;
+const MAX_MESSAGE: usize = 512 << 10;
 
 /// Sets the buffers of a subscriber's socket.
 pub fn for_feed(ws: WebSocketUpgrade) -> WebSocketUpgrade {

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use super::fault::{Code, Fault};
 use super::start::{Format, Subscription};
 use super::subscriber::{Mark, Next, Sieve, Subscriber};
-use crate::store::{Item, Lag, Reader, Start, Step, Store, Then};
+use crate::store::{Item, Lag, Reader, Start, Step, Store};
 
 /// What blocks, done elsewhere: the reader goes there and comes back.
 type Away = Pin<Box<dyn Future<Output = Back> + Send>>;
@@ -173,7 +173,7 @@ impl Tail {
         self.newest.mark_unchanged();
         let Place::Here(reader) = &mut self.place else { return Err(lost()) };
         let step = reader.poll();
-        self.lag = if step.then == Then::Live { Lag::default() } else { reader.lag() };
+        self.lag = reader.lag();
         self.subscriber.give(step, true);
         Ok(())
     }

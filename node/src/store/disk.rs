@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub mod memory;
+pub(super) mod memory;
 
 /// One folder of flat files.
 pub trait Disk: Debug + Send + Sync {

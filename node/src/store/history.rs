@@ -198,7 +198,8 @@ impl<'a> Answer<'a> {
         };
         let mut cursor = Cursor::new((shared.options.clock)());
         heads.iter().for_each(|(key, head)| cursor.set(*key, *head));
-        let mut answer = Self { shared, ask, moment, cursor, ranges: BTreeMap::new(), flags: None, gaps: BTreeMap::new() };
+        let mut answer =
+            Self { shared, ask, moment, cursor, ranges: BTreeMap::new(), flags: None, gaps: BTreeMap::new() };
         for (key, head) in heads {
             let range = answer.range(key, head)?;
             answer.ranges.extend(range.map(|range| (key, range)));
@@ -209,7 +210,15 @@ impl<'a> Answer<'a> {
     /// A page behind another.
     fn go_on(shared: &'a Shared, ask: &'a History<'a>, token: Token) -> Self {
         let ranges = token.ranges.into_iter().map(|(key, low, high)| (key, (low, high))).collect();
-        Self { shared, ask, moment: token.moment, cursor: token.cursor, ranges, flags: None, gaps: BTreeMap::new() }
+        Self {
+            shared,
+            ask,
+            moment: token.moment,
+            cursor: token.cursor,
+            ranges,
+            flags: None,
+            gaps: BTreeMap::new(),
+        }
     }
 
     fn walk(&mut self) -> Result<(Vec<(Arc<Loaded>, usize)>, Option<String>), HistoryError> {
@@ -248,7 +257,8 @@ impl<'a> Answer<'a> {
             Some(if self.asc() { (walk.key, low.max(next), high) } else { (walk.key, low, high.min(next)) })
         });
         let (ranges, cursor) = (ranges.collect(), self.cursor.clone());
-        let token = Token { version: 1, fingerprint: self.ask.fingerprint, moment: self.moment, cursor, ranges };
+        let token =
+            Token { version: 1, fingerprint: self.ask.fingerprint, moment: self.moment, cursor, ranges };
         URL_SAFE_NO_PAD.encode(codec::encode(&token))
     }
 
@@ -294,7 +304,9 @@ impl<'a> Answer<'a> {
     fn first_since(&self, key: LogKey, since: Micros, low: u64, high: u64) -> io::Result<u64> {
         let Some(seq) = self.seq_at(key, since)? else { return Ok(high + 1) };
         let before = seq.checked_sub(1).filter(|before| *before >= low);
-        let ends = before.map_or(Ok(None), |before| self.shared.find_before(key, before))?.map(|(.., stored)| stored.last);
+        let ends = before
+            .map_or(Ok(None), |before| self.shared.find_before(key, before))?
+            .map(|(.., stored)| stored.last);
         Ok(ends.map_or(low, |end| end + 1).max(low).min(seq.max(low)))
     }
 

@@ -67,6 +67,8 @@ pub struct Lag {
     pub arrivals: u64,
     /// Logs that it is owed something of.
     pub owed_logs: usize,
+    /// The number of the next arrival that it will pass.
+    pub position: u64,
 }
 
 /// A reader of the store. Nothing is queued for it: it stands where it stands.
@@ -295,7 +297,8 @@ impl Reader {
         }
         let mut before = Cursor::new(cursor.since);
         for (origin, mark) in cursor.done_marks() {
-            let first = oldest.keys().find(|key| key.origin == origin).map_or(mark, |key| LogId(key.log.0 - 1));
+            let first =
+                oldest.keys().find(|key| key.origin == origin).map_or(mark, |key| LogId(key.log.0 - 1));
             before.set_done(origin, mark.min(first));
         }
         heads.iter().for_each(|(key, head)| before.set(*key, *head));
@@ -307,6 +310,7 @@ impl Reader {
     /// How far it is behind.
     pub fn lag(&self) -> Lag {
         let next = self.shared.read_tail().next();
-        Lag { arrivals: next.saturating_sub(self.place.position), owed_logs: self.place.owed_behind() }
+        let position = self.place.position;
+        Lag { arrivals: next.saturating_sub(position), owed_logs: self.place.owed_behind(), position }
     }
 }

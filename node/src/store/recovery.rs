@@ -70,7 +70,9 @@ fn list(disk: &Arc<dyn Disk>, now: Micros) -> anyhow::Result<BTreeMap<u64, Arc<S
 
 /// How many segment files are missing: retention drops from the oldest on, so between two there is always each.
 fn missing_files(segments: &BTreeMap<u64, Arc<Segment>>) -> u64 {
-    let (Some((first, _)), Some((last, _))) = (segments.first_key_value(), segments.last_key_value()) else { return 0 };
+    let (Some((first, _)), Some((last, _))) = (segments.first_key_value(), segments.last_key_value()) else {
+        return 0;
+    };
     let missing = last - first + 1 - segments.len() as u64;
     if missing > 0 {
         tracing::error!(missing, "Segment files are missing; what they held is shown as a gap");

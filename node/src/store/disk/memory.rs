@@ -39,7 +39,7 @@ pub struct Memory {
 
 /// A file in memory.
 #[derive(Debug)]
-pub struct MemoryFile {
+pub(crate) struct MemoryFile {
     content: Mutex<Content>,
     faults: Arc<Faults>,
 }

@@ -76,7 +76,8 @@ fn it_names_what_expires_between_two_pages() {
             publish(&store, "a.b", n * 40..n * 40 + 40);
         }
         let page = one_page(&store, direction, None);
-        let mut total = page.records.len() as u64 + page.gaps.iter().map(|gap| gap.to - gap.from + 1).sum::<u64>();
+        let mut total =
+            page.records.len() as u64 + page.gaps.iter().map(|gap| gap.to - gap.from + 1).sum::<u64>();
         for n in 0..80 {
             publish(&store, "a.b", n * 40..n * 40 + 40);
         }
@@ -84,7 +85,8 @@ fn it_names_what_expires_between_two_pages() {
         let mut next = page.next;
         while let Some(token) = next {
             let page = one_page(&store, direction, Some(&token));
-            total += page.records.len() as u64 + page.gaps.iter().map(|gap| gap.to - gap.from + 1).sum::<u64>();
+            total +=
+                page.records.len() as u64 + page.gaps.iter().map(|gap| gap.to - gap.from + 1).sum::<u64>();
             next = page.next;
         }
         assert_eq!(total, 100 + 8 * 40, "{direction:?}: each record of the moment, or its gap");
