@@ -10,11 +10,14 @@ pub(crate) const WINDOW: Micros = 120 * 1_000_000;
 /// The most keys that are remembered; more in two minutes is refused as overload rather than forgotten early.
 const MOST: usize = 1_000_000;
 
+/// A topic and a key of it.
+type Key = (Box<str>, Box<str>);
+
 /// The keys that were used, by topic.
 #[derive(Debug, Default)]
 pub(crate) struct Dedupe {
-    known: HashMap<(Box<str>, Box<str>), (RecordId, Micros)>,
-    order: VecDeque<((Box<str>, Box<str>), Micros)>,
+    known: HashMap<Key, (RecordId, Micros)>,
+    order: VecDeque<(Key, Micros)>,
 }
 
 impl Dedupe {

@@ -92,6 +92,9 @@ pub enum HistoryError {
     Storage(#[from] io::Error),
 }
 
+/// Records: their batch, and their place in it.
+type Shown = Vec<(Arc<Loaded>, usize)>;
+
 /// A place between records, by time, log and seq.
 type Key = (Micros, LogKey, u64);
 
@@ -221,7 +224,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    fn walk(&mut self) -> Result<(Vec<(Arc<Loaded>, usize)>, Option<String>), HistoryError> {
+    fn walk(&mut self) -> Result<(Shown, Option<String>), HistoryError> {
         let (mut records, mut bytes) = (Vec::new(), 0);
         let mut heap = BinaryHeap::new();
         for (key, (low, high)) in self.ranges.clone() {

@@ -97,7 +97,7 @@ impl Loaded {
     /// The same as CBOR.
     pub fn cbor(&self, index: usize) -> &Bytes {
         let encode = |out: &mut Vec<u8>, log: &str, seq: u64, record: &RecordRef<'_>| {
-            out.extend(record_cbor(log, seq, record))
+            out.extend(record_cbor(log, seq, record));
         };
         &self.cbor.get_or_init(|| self.encode(256, encode))[index]
     }

@@ -67,7 +67,7 @@ impl Segment {
         let file = disk.open(&file_name(id))?;
         Ok(Self {
             id,
-            length: AtomicU64::new(file.len()?),
+            length: AtomicU64::new(file.size()?),
             file,
             disk: disk.clone(),
             dropped: AtomicBool::new(false),
@@ -190,7 +190,7 @@ impl Segment {
             Part::Summary => (24, summary, number(8)),
             Part::Index => (24 + u64::from(summary), index, number(16)),
         };
-        let end = file.len().ok()?;
+        let end = file.size().ok()?;
         if offset + u64::from(size) > end {
             return None;
         }

@@ -342,7 +342,7 @@ impl Writer {
     /// Looks whether what waited contradicts the batch that came before it.
     fn check_chain(&mut self, key: LogKey, batch: &Arc<Loaded>) {
         let Some(broken) = self.shared.order().broken(key) else { return };
-        if let Some(other) = self.shared.load(broken.place).ok() {
+        if let Ok(other) = self.shared.load(broken.place) {
             let before = self.shared.holding(key, broken.first - 1).unwrap_or_else(|| batch.clone());
             self.fork(key, &before, &other);
         }

@@ -1,6 +1,9 @@
 use super::*;
 use proptest::prelude::*;
 
+/// What is wrong, and how to make it so.
+type Case = (&'static str, fn(&mut Header));
+
 fn key() -> SigningKey {
     SigningKey::from_bytes(&[9; 32])
 }
@@ -97,7 +100,7 @@ fn it_refuses_a_payload_that_would_break_out_of_its_frame() {
 
 #[test]
 fn it_refuses_headers_that_cannot_be() {
-    let cases: [(&str, fn(&mut Header)); 9] = [
+    let cases: [Case; 9] = [
         ("a later version", |h| h.version = 2),
         ("no network", |h| h.network.clear()),
         ("seq 0", |h| h.first = 0),
@@ -106,10 +109,10 @@ fn it_refuses_headers_that_cannot_be() {
         ("a time after 9999", |h| h.time_last = u64::MAX),
         ("a shard outside its bits", |h| h.shard = 1),
         ("a predecessor that is newer", |h| {
-            h.predecessor = Some(Predecessor { log: LogId(u64::MAX), end: 1 })
+            h.predecessor = Some(Predecessor { log: LogId(u64::MAX), end: 1 });
         }),
         ("a predecessor in a later batch", |h| {
-            (h.first, h.predecessor) = (2, Some(Predecessor { log: LogId(1), end: 1 }))
+            (h.first, h.predecessor) = (2, Some(Predecessor { log: LogId(1), end: 1 }));
         }),
     ];
     for (what, change) in cases {
@@ -121,7 +124,7 @@ fn it_refuses_headers_that_cannot_be() {
 
 #[test]
 fn it_refuses_what_the_origin_signed_but_must_not() {
-    let cases: [(&str, fn(&mut Header)); 3] = [
+    let cases: [Case; 3] = [
         ("times before the range", |h| h.time_first = 11),
         ("times after the range", |h| h.time_last = 11),
         ("a topic of another shard", |h| (h.shard_bits, h.shard) = (8, 255)),

@@ -177,7 +177,7 @@ impl Disk for Memory {
 }
 
 impl DiskFile for MemoryFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(lock(&self.content).now.len() as u64)
     }
 

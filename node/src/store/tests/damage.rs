@@ -5,7 +5,7 @@ use anode_shared::frames::GapReason;
 use super::kit::*;
 use crate::store::*;
 
-fn filled(options: &StoreOptions) -> (Memory, Vec<anode_shared::ids::RecordId>) {
+fn filled(options: &StoreOptions) -> (Memory, Vec<RecordId>) {
     let disk = Memory::default();
     let store = open(&disk, options);
     let mut ids = Vec::new();

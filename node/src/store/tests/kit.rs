@@ -187,7 +187,7 @@ pub(super) fn accept(store: &Store, batch: &Bytes) -> Verdict {
     wait(store.accept(batch.clone()))
 }
 
-/// Numbers from a seed (SplitMix64).
+/// Numbers from a seed (`SplitMix64`).
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -211,6 +211,7 @@ impl Random {
 }
 
 /// The seed of a random test: `ANODE_SEED`, else one of its own; printed, so that a failure can be run again.
+#[expect(clippy::print_stderr, reason = "a failure is run again from its seed")]
 pub(super) fn seed() -> u64 {
     let seed =
         std::env::var("ANODE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);

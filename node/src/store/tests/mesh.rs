@@ -126,7 +126,7 @@ fn it_refuses_what_is_no_batch_of_this_network() {
 
 #[test]
 fn it_sets_a_batch_from_the_future_aside() {
-    let past = StoreOptions { clock: std::sync::Arc::new(|| NOW - 3_600_000_000), ..options() };
+    let past = StoreOptions { clock: Arc::new(|| NOW - 3_600_000_000), ..options() };
     let store = open(&Memory::default(), &past);
     assert!(matches!(accept(&store, &foreign(9, 5, &[3])[0]), Verdict::Early { .. }));
     store.drain();
@@ -169,7 +169,7 @@ fn hop(random: &mut Random, round: u64) {
         })
         .collect();
     let mut total = Account::default();
-    let mut cursor = anode_shared::cursor::Cursor::new(0);
+    let mut cursor = Cursor::new(0);
     for step in 0..12 {
         let at = usize::try_from(random.below(2)).unwrap();
         for _ in 0..random.below(8) {
@@ -204,9 +204,9 @@ fn hop(random: &mut Random, round: u64) {
     stores.iter().for_each(Store::drain);
 }
 
-fn follow(store: &Store, cursor: &mut anode_shared::cursor::Cursor, total: &mut Account, most: usize) {
+fn follow(store: &Store, cursor: &mut Cursor, total: &mut Account, most: usize) {
     let text = cursor.to_string();
-    let start = Start::After(anode_shared::cursor::Cursor::parse(&text).unwrap());
+    let start = Start::After(Cursor::parse(&text).unwrap());
     let mut reader = store.reader(&start, Topics::default(), &|_, _| true).unwrap();
     let account = read(&mut reader, &Topics::default(), most);
     total.ids.extend(account.ids);

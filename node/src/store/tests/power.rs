@@ -34,13 +34,12 @@ fn it_keeps_every_acknowledged_record_over_power_cuts() {
         publisher.join().unwrap();
         store.drain();
     }
-    eprintln!("{cuts} power cuts, {kept} acknowledged records found again");
     assert!(kept > CUTS, "the cuts must come while records are acknowledged");
 }
 
 fn publish_until(
     store: &Store,
-    acked: &Arc<std::sync::Mutex<Vec<anode_shared::ids::RecordId>>>,
+    acked: &Arc<std::sync::Mutex<Vec<RecordId>>>,
     stop: &Arc<AtomicBool>,
 ) -> std::thread::JoinHandle<()> {
     let (store, acked, stop) = (store.clone(), acked.clone(), stop.clone());
@@ -77,7 +76,7 @@ fn mangle_indexes(disk: &Memory, random: &mut Random) {
 }
 
 /// Opens what is left: every acknowledged record is there, once, in order; nothing is damaged; it takes records again.
-fn check_after(disk: &Memory, options: &StoreOptions, sure: &[anode_shared::ids::RecordId]) -> usize {
+fn check_after(disk: &Memory, options: &StoreOptions, sure: &[RecordId]) -> usize {
     let store = open(disk, options);
     let account = read_from(&store, &Start::Earliest);
     let seen = account.check();

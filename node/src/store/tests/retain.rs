@@ -96,19 +96,19 @@ fn it_names_what_expires_between_two_pages() {
 
 #[test]
 fn it_drops_by_age() {
-    let clock = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(NOW));
+    let clock = Arc::new(std::sync::atomic::AtomicU64::new(NOW));
     let shown = clock.clone();
     let options = StoreOptions {
         retain_age: Duration::from_secs(3_600),
-        clock: std::sync::Arc::new(move || shown.load(std::sync::atomic::Ordering::SeqCst)),
+        clock: Arc::new(move || shown.load(Ordering::SeqCst)),
         ..options()
     };
     let store = open(&Memory::default(), &options);
     publish(&store, "a.b", 0..40);
-    clock.fetch_add(600_000_000, std::sync::atomic::Ordering::SeqCst);
+    clock.fetch_add(600_000_000, Ordering::SeqCst);
     until("the segment is sealed", || store.status().segments == 2);
     publish(&store, "a.b", 40..80);
-    clock.fetch_add(3_300_000_000, std::sync::atomic::Ordering::SeqCst);
+    clock.fetch_add(3_300_000_000, Ordering::SeqCst);
     until("the old segment is gone", || read_from(&store, &Start::Earliest).ids.len() == 40);
     assert_eq!(store.topics()[0].count, 40);
     store.drain();
