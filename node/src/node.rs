@@ -134,10 +134,9 @@ impl Node {
         let late = || format!("what is in flight was not stored within {} s", DEADLINE.as_secs());
         tokio::time::timeout(DEADLINE, drained).await.with_context(late)?.context("the store broke")?;
         let closed = async {
-            self.feed.shutdown().await;
             self.cancel.cancel();
             self.tracker.close();
-            self.tracker.wait().await;
+            tokio::join!(self.feed.shutdown(), self.tracker.wait());
         };
         if tokio::time::timeout(CLOSING, closed).await.is_err() {
             warn!("Cut connections that did not end within {} s", CLOSING.as_secs());

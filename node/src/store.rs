@@ -233,6 +233,8 @@ impl Store {
     /// Waits until a publish that was refused as [`Refused::Overloaded`] is worth another try.
     pub async fn room(&self) {
         let half = self.shared.options.in_flight_bytes / 2;
+        // The writer's queue may be full of small publishes while their bytes are few: let it take some.
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         loop {
             let freed = self.shared.in_flight.room.notified();
             if self.shared.in_flight.bytes.load(Ordering::Acquire) <= half {

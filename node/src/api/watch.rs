@@ -65,6 +65,7 @@ async fn watch(
             .read_buffer_size(MAX_MESSAGE)
             .write_buffer_size(0)
             .max_message_size(MAX_MESSAGE)
+            .max_frame_size(MAX_MESSAGE)
             .on_upgrade(move |socket| run(socket, watcher)),
         Door::Events => sse(watcher),
     })

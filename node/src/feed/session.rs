@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use anode_shared::frames::Frame;
 use anode_shared::ids::RecordId;
@@ -32,6 +33,8 @@ use crate::store::{NewRecord, Publishing, Refused};
 const IN_FLIGHT: usize = 256;
 /// The longest `ref` that is echoed.
 const MAX_REFERENCE: usize = 256;
+/// How long a client that ends, or must, may take to read the answers to what it published.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// What a client called a record.
 type Reference = Option<Value>;
@@ -91,6 +94,10 @@ impl Session {
                 break ended;
             }
         };
+        if !matches!(ended, Ended::Left | Ended::Stalled) {
+            // What was taken is answered first; a client that does not read is not waited for.
+            let _ = tokio::time::timeout(ENDING, Box::pin(self.settle())).await;
+        }
         let format = self.socket.format();
         let last =
             self.tail.stand().map(|cursor| encode(&Frame::Cursor { cursor: cursor.to_string() }, format));
@@ -99,6 +106,17 @@ impl Session {
         )
         .await;
         ended
+    }
+
+    /// Answers all that is still in flight.
+    async fn settle(&mut self) -> Result<(), Ended> {
+        if let Some((reference, _)) = self.held.take() {
+            self.answer(Answer { reference, taken: Err(Refused::Draining.into()) }).await?;
+        }
+        while let Some(answer) = self.answers.next().await {
+            self.answer(answer).await?;
+        }
+        Ok(())
     }
 
     async fn turn(&mut self) -> Result<(), Ended> {

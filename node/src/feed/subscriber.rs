@@ -73,6 +73,8 @@ pub struct Subscriber {
     /// Whether the items come from the tail, which others read too.
     shared: bool,
     moved: bool,
+    /// A gap was handed on and may not have been sent yet.
+    handing: bool,
     told: Instant,
     /// A live subscription says `caught_up` before all else, and not again when the reader says it.
     caught_up: bool,
@@ -98,6 +100,7 @@ impl Subscriber {
             then: Then::More,
             shared: true,
             moved: false,
+            handing: false,
             told: now,
             caught_up: live,
             filter_errors: 0,
@@ -119,7 +122,7 @@ impl Subscriber {
 
     /// Whether all that the reader gave was handed on, so that its cursor is true.
     pub fn is_even(&self) -> bool {
-        self.slice.is_none() && self.items.is_empty()
+        self.slice.is_none() && self.items.is_empty() && !self.handing
     }
 
     /// How many records the filter erred on since this was last asked.
@@ -129,6 +132,7 @@ impl Subscriber {
 
     /// What to do next.
     pub fn next(&mut self, now: Instant) -> Next {
+        self.handing = false;
         loop {
             if let Some(mark) = self.marks.pop_front() {
                 self.told = now;
@@ -146,6 +150,7 @@ impl Subscriber {
                 Some(Item::Records(slice)) => self.open(slice),
                 Some(Item::Gap(gap)) => {
                     self.moved = true;
+                    self.handing = true;
                     return Next::Gap(gap);
                 }
                 Some(Item::CaughtUp) if self.caught_up => self.caught_up = false,

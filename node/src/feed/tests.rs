@@ -270,7 +270,7 @@ async fn it_ends_what_it_does_not_understand() {
     assert_eq!(client.word().await, "error");
     let mut client = server.connect("/feed").await;
     client.word().await;
-    client.say(&"x".repeat(300_000)).await;
+    client.say(&"x".repeat(600_000)).await;
     assert_eq!(client.close_code().await, CloseCode::Size);
     let counted = || {
         let ended = server.feed.metrics().ended;

@@ -242,7 +242,11 @@ impl<'a> Answer<'a> {
                 None => heap.extend(self.load(walk)?),
                 Some((batch, index)) => {
                     if self.is_shown(&batch, index) {
-                        bytes += batch.layout().records[index].len();
+                        // A page holds whole batches in memory, however little of them it shows.
+                        let again = records
+                            .last()
+                            .is_some_and(|(last, _): &(Arc<Loaded>, usize)| Arc::ptr_eq(last, &batch));
+                        bytes += if again { 0 } else { batch.bytes().len() };
                         records.push((batch.clone(), index));
                     }
                     heap.extend(self.step(walk, batch, index)?);

@@ -22,8 +22,10 @@ use super::tail::Item as TailItem;
 
 /// How many arrivals are taken from the tail at once.
 const FROM_TAIL: usize = 1_024;
+/// About how many bytes of batches one step hands on: what a subscriber that stalls holds in memory.
+const STEP_BYTES: usize = 256 << 10;
 /// About how many bytes of batches are read from storage at once.
-const FROM_STORAGE: usize = 1 << 20;
+const FROM_STORAGE: usize = 512 << 10;
 /// How often a reader that waits for repair looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
@@ -108,7 +110,7 @@ impl Reader {
         }
         let (items, end) = {
             let tail = self.shared.read_tail();
-            let Some(items) = tail.from(self.place.position, FROM_TAIL) else {
+            let Some(items) = tail.from(self.place.position, FROM_TAIL, STEP_BYTES) else {
                 self.live = false;
                 return Step { items: Vec::new(), then: Then::Blocking };
             };

@@ -49,9 +49,15 @@ impl Tail {
         }
     }
 
-    /// Up to `most` arrivals from `position`; `None` where it lies before the tail.
-    pub(crate) fn from(&self, position: u64, most: usize) -> Option<Vec<Item>> {
+    /// Up to `most` arrivals from `position`, of about `bytes` at most; `None` where it lies before the tail.
+    pub(crate) fn from(&self, position: u64, most: usize, bytes: usize) -> Option<Vec<Item>> {
         let place = usize::try_from(position.checked_sub(self.first)?).ok()?;
-        Some(self.items.range(place.min(self.items.len())..).take(most).cloned().collect())
+        let mut room = bytes;
+        let within = |item: &&Item| {
+            let fits = room > 0;
+            room = room.saturating_sub(item.batch.as_ref().map_or(0, |batch| batch.bytes().len()));
+            fits
+        };
+        Some(self.items.range(place.min(self.items.len())..).take(most).take_while(within).cloned().collect())
     }
 }

@@ -310,6 +310,12 @@ impl Writer {
             return Verdict::Early { due };
         }
         let fit = self.shared.order().fit(key, &piece);
+        if self.own.current() == Some(key) && matches!(fit, Fit::Next | Fit::Ahead) {
+            // Another node writes with this node's key (a copied data directory): this one goes on in a new log.
+            let _ = self.write_open();
+            self.own.close();
+            return self.accept(batch);
+        }
         let kind = match fit {
             Fit::Next => Kind::Batch,
             Fit::Ahead => Kind::Waiting,
