@@ -37,7 +37,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::task::{Context, Poll};
 
 use anode_shared::batch::Proof;
-use anode_shared::cursor::Cursor;
+use anode_shared::cursor::{Cursor, Seen};
 use anode_shared::frames::GapReason;
 use anode_shared::ids::{Origin, RecordId};
 use anode_shared::status::TopicStatus;
@@ -258,7 +258,11 @@ impl Store {
             return Accepting(Err(Verdict::Invalid(error)));
         }
         let (to, answer) = oneshot::channel();
-        match self.commands.try_send(Command::Accept(Arc::new(batch), to)) {
+        let Some(hold) = self.shared.in_flight.take(batch.bytes().len(), self.shared.options.in_flight_bytes)
+        else {
+            return Accepting(Err(Verdict::Unable(Refused::Overloaded)));
+        };
+        match self.commands.try_send(Command::Accept(Arc::new(batch), to, hold)) {
             Ok(()) => Accepting(Ok(answer)),
             Err(TrySendError::Full(_)) => Accepting(Err(Verdict::Unable(Refused::Overloaded))),
             Err(TrySendError::Disconnected(_)) => Accepting(Err(Verdict::Unable(Refused::Draining))),
@@ -287,6 +291,14 @@ impl Store {
     ) -> anyhow::Result<Reader> {
         let mut first = Vec::new();
         let cursor = self.shared.begin(start, &topics, keep, &mut first)?;
+        // What arrived since the cursor was taken comes behind it.
+        first.retain(|item| match item {
+            Item::Records(slice) => match cursor.seen(slice.batch().key()) {
+                Seen::UpTo(seq) => slice.batch().seq(slice.range().start) <= seq,
+                Seen::Done | Seen::FromHead => true,
+            },
+            Item::Gap(_) | Item::CaughtUp => true,
+        });
         let (place, segment) = self.shared.attach(cursor);
         Ok(Reader::new(self.shared.clone(), topics, place, segment, first))
     }

@@ -139,6 +139,8 @@ pub(crate) struct Order {
     /// The number of the next arrival.
     pub(crate) next: u64,
     pub(crate) logs: BTreeMap<LogKey, Log>,
+    /// Per origin the newest log that was finished, expired and forgotten: none up to it is taken again.
+    forgotten: BTreeMap<Origin, LogId>,
 }
 
 impl Order {
@@ -149,6 +151,11 @@ impl Order {
 
     /// How a batch fits what is there.
     pub(crate) fn fit(&self, key: LogKey, piece: &Piece) -> Fit {
+        if self.forgotten.get(&key.origin).is_some_and(|mark| key.log <= *mark)
+            && !self.logs.contains_key(&key)
+        {
+            return Fit::Old;
+        }
         let Some(log) = self.logs.get(&key) else {
             return if piece.first == 1 { Fit::Next } else { Fit::Ahead };
         };
@@ -330,7 +337,8 @@ impl Order {
             pair[1].1.predecessor.is_some_and(|before| before.log == id && before.end <= log.head)
                 && log.grew.saturating_add(FINISHED_AFTER) <= now
         };
-        logs.windows(2).take_while(done).last().map(|pair| pair[0].0)
+        let finished = logs.windows(2).take_while(done).last().map(|pair| pair[0].0);
+        finished.max(self.forgotten.get(&origin).copied())
     }
 
     /// Forgets finished logs of which nothing is left. Others stay: a cursor must go on naming them.
@@ -338,9 +346,16 @@ impl Order {
         let origins: std::collections::BTreeSet<Origin> = self.logs.keys().map(|key| key.origin).collect();
         for origin in origins {
             let Some(finished) = self.finished(origin, now) else { continue };
-            self.logs.retain(|key, log| {
-                key.origin != origin || key.log > finished || log.floor <= log.head || !log.waiting.is_empty()
-            });
+            let expired = |key: &LogKey, log: &Log| {
+                key.origin == origin && key.log <= finished && log.floor > log.head && log.waiting.is_empty()
+            };
+            let newest =
+                self.logs.iter().filter(|(key, log)| expired(key, log)).map(|(key, _)| key.log).max();
+            self.logs.retain(|key, log| !expired(key, log));
+            if let Some(newest) = newest {
+                let mark = self.forgotten.entry(origin).or_insert(newest);
+                *mark = newest.max(*mark);
+            }
         }
     }
 }

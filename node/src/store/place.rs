@@ -62,7 +62,7 @@ impl Place {
             if let Seen::UpTo(seq) = came.seen(*key)
                 && seq != *head
             {
-                owed.insert(*key, Owed { next: seq + 1, upto: *head, waits: None });
+                owed.insert(*key, Owed { next: seq.saturating_add(1), upto: *head, waits: None });
             }
         }
         for (key, seq) in named {
@@ -198,11 +198,11 @@ impl Place {
             .filter(|(_, mark)| mark.0 > 0)
             .for_each(|(origin, mark)| cursor.set_done(origin, mark));
         for (key, head) in heads {
-            let seq = self.owed.get(key).map_or(*head, |owed| owed.next - 1);
+            let seq = self.owed.get(key).map_or(*head, |owed| owed.next.saturating_sub(1));
             cursor.set(*key, seq);
         }
         for (key, owed) in self.owed.iter().filter(|(key, _)| !heads.contains_key(key)) {
-            cursor.set(*key, owed.next - 1);
+            cursor.set(*key, owed.next.saturating_sub(1));
         }
         cursor
     }

@@ -2,7 +2,7 @@
 //!
 //! [`Place`] decides, without I/O; [`Reader`] fetches what it wants from the tail or from storage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -273,8 +273,10 @@ impl Reader {
     pub fn cursor(&self) -> Cursor {
         let now = (self.shared.options.clock)();
         let order = self.shared.order();
-        let heads = if self.place.position == order.next { Some(order.heads()) } else { None };
-        let origins: std::collections::BTreeSet<_> = order.logs.keys().map(|key| key.origin).collect();
+        let at_end = self.place.position == order.next;
+        let heads = at_end.then(|| order.heads());
+        // A reader that is behind may not have reached logs that are finished: its marks stay where they are.
+        let origins: BTreeSet<_> = order.logs.keys().filter(|_| at_end).map(|key| key.origin).collect();
         let finished =
             origins.into_iter().filter_map(|origin| Some((origin, order.finished(origin, now)?))).collect();
         drop(order);

@@ -22,7 +22,7 @@ use super::order::Order;
 use super::own::{Before, OwnLog};
 use super::reader::Item;
 use super::replay::{self, Replayed};
-use super::segment::{FORMAT, Segment, id_of, index_name};
+use super::segment::{FORMAT, Segment, id_of};
 use super::shared::{Found, Shared, place_in};
 use super::topics::TopicTable;
 use super::writer::{Writer, begin_segment};
@@ -179,10 +179,14 @@ fn before(order: &Order, origin: Origin) -> Before {
 fn recall_keys(shared: &Shared, origin: Origin, now: Micros) -> io::Result<Dedupe> {
     let mut keys = Dedupe::default();
     let since = now.saturating_sub(dedupe::WINDOW);
-    for segment in shared.all_segments() {
+    let mut fresh = Vec::new();
+    for segment in shared.all_segments().into_iter().rev() {
         if segment.with_summary(|summary| summary.newest < since)? {
-            continue;
+            break;
         }
+        fresh.push(segment);
+    }
+    for segment in fresh.into_iter().rev() {
         let recent = segment.with_index(|index| {
             let own = index
                 .batches
@@ -215,11 +219,6 @@ pub(crate) fn look_through(shared: &Shared) {
         match counted {
             Ok(damaged) if segment.sealed.load(Ordering::SeqCst) => {
                 shared.counters.damaged.fetch_add(damaged, Ordering::Relaxed);
-                if !shared.disk.list().is_ok_and(|names| names.contains(&index_name(segment.id)))
-                    && let Err(error) = segment.write_index()
-                {
-                    tracing::warn!(%error, "Failed to write an index");
-                }
                 segment.unload();
             }
             Ok(_) => {}

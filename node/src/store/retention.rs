@@ -26,12 +26,15 @@ pub(crate) fn is_old(active: &Segment, options: &StoreOptions, now: Micros) -> b
 
 /// The oldest sealed segment, if it is to go: too old as a whole, or the store too big.
 pub(crate) fn next_to_drop(shared: &Shared, now: Micros) -> Option<Arc<Segment>> {
-    let segments = shared.segments();
-    let oldest = segments.values().next().filter(|oldest| oldest.sealed.load(Ordering::SeqCst))?;
-    let bytes: u64 = segments.values().map(|segment| segment.bytes()).sum();
+    let (oldest, bytes) = {
+        let segments = shared.segments();
+        let oldest = segments.values().next().filter(|oldest| oldest.sealed.load(Ordering::SeqCst))?.clone();
+        (oldest, segments.values().map(|segment| segment.bytes()).sum::<u64>())
+    };
     let limit = now.saturating_sub(micros(shared.options.retain_age));
-    let expired = || oldest.with_summary(|summary| summary.newest < limit).unwrap_or(false);
-    (bytes > shared.options.retain_bytes || expired()).then(|| oldest.clone())
+    let goes = bytes > shared.options.retain_bytes
+        || oldest.with_summary(|summary| summary.newest < limit).unwrap_or(false);
+    goes.then_some(oldest)
 }
 
 /// The floors once a segment is gone: one above the highest seq of each log in it.
@@ -52,12 +55,12 @@ pub(crate) fn floors_after(shared: &Shared, segment: &Segment) -> FloorsEntry {
 pub(crate) fn drop_segment(shared: &Shared, segment: &Arc<Segment>, floors: &FloorsEntry, now: Micros) {
     shared.uncount_topics(segment);
     segment.dropped.store(true, Ordering::SeqCst);
-    shared.segments().remove(&segment.id);
     {
         let mut order = shared.order();
         floors.floors.iter().for_each(|(key, floor)| order.take_floor(*key, *floor));
         order.forget_expired(now);
     }
+    shared.segments().remove(&segment.id);
     for name in [file_name(segment.id), index_name(segment.id)] {
         if let Err(error) = shared.disk.remove(&name) {
             tracing::debug!(%error, name, "Failed to remove a file of a dropped segment");

@@ -37,6 +37,8 @@ pub(crate) struct Segment {
     /// It was dropped: its file lives only as long as somebody reads it.
     pub(crate) dropped: AtomicBool,
     pub(crate) sealed: AtomicBool,
+    /// Its index was made anew, and lies on no disk.
+    rebuilt: AtomicBool,
     /// When it was made.
     pub(crate) made: Micros,
     summary: OnceLock<Summary>,
@@ -72,6 +74,7 @@ impl Segment {
             disk: disk.clone(),
             dropped: AtomicBool::new(false),
             sealed: AtomicBool::new(true),
+            rebuilt: AtomicBool::new(false),
             made,
             summary: OnceLock::new(),
             index: RwLock::new(None),
@@ -154,8 +157,17 @@ impl Segment {
 
     /// Lets the index go from memory; it is read again when it is wanted.
     pub(crate) fn unload(&self) {
-        if self.sealed.load(Ordering::SeqCst) {
-            *self.index.write().unwrap_or_else(PoisonError::into_inner) = None;
+        if !self.sealed.load(Ordering::SeqCst) || self.dropped.load(Ordering::SeqCst) {
+            return;
+        }
+        if self.rebuilt.swap(false, Ordering::SeqCst)
+            && let Err(error) = self.write_index()
+        {
+            tracing::warn!(%error, "Failed to write an index");
+        }
+        // Whoever reads it now keeps it in memory a little longer.
+        if let Ok(mut index) = self.index.try_write() {
+            *index = None;
         }
     }
 
@@ -231,6 +243,7 @@ impl Segment {
         let bytes = self.read_all()?;
         let order = self.checkpoint().unwrap_or_default();
         let replayed = replay::replay(self.id, &bytes, order, true);
+        self.rebuilt.store(true, Ordering::SeqCst);
         tracing::info!(segment = self.id, damaged = replayed.damaged.len(), "Made an index anew");
         Ok(replayed.index)
     }

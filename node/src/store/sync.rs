@@ -27,6 +27,8 @@ struct State {
 /// The group commit.
 pub(crate) struct GroupCommit {
     state: Mutex<State>,
+    /// One fdatasync at a time: the kernel tells of a failure once, and whoever hears of it must stop all others.
+    one: Mutex<()>,
     wake: Condvar,
 }
 
@@ -48,7 +50,7 @@ impl GroupCommit {
             dirty_since: None,
             count: 0,
         };
-        Self { state: Mutex::new(state), wake: Condvar::new() }
+        Self { state: Mutex::new(state), one: Mutex::new(()), wake: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -112,6 +114,7 @@ impl GroupCommit {
 
     /// Syncs all that was written, on this thread. Says whether it is stable.
     pub(crate) fn sync_now(&self) -> bool {
+        let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, mark) = {
             let mut state = self.lock();
             state.dirty_since = None;

@@ -45,7 +45,7 @@ pub(crate) enum Command {
     /// Take records into the own log.
     Publish(Vec<NewRecord>, Reply),
     /// Take a batch of another origin, whose signature and records were checked.
-    Accept(Arc<Loaded>, oneshot::Sender<Verdict>),
+    Accept(Arc<Loaded>, oneshot::Sender<Verdict>, Hold),
     /// Write all that came before, sync it, and end.
     Drain(std::sync::mpsc::SyncSender<()>),
 }
@@ -119,14 +119,22 @@ impl Writer {
         let mut result = Ok(());
         while let Some(command) = next.take() {
             match command {
+                Command::Publish(records, reply) if !self.has_room_for_keys(&records) => {
+                    taken += 1;
+                    let _ = reply.to.send(Err(Refused::Overloaded));
+                }
                 Command::Publish(records, reply) => {
                     taken += records.len();
                     let ids = result.and_then(|()| self.add_all(&records));
                     result = ids.as_ref().map(drop).map_err(|refused| *refused);
                     replies.push((ids, reply));
                 }
-                Command::Accept(batch, to) => {
+                Command::Accept(batch, to, hold) => {
+                    taken += batch.len();
+                    // What is open has its ids: it is written before a fork could end its log.
+                    result = result.and_then(|()| self.write_open());
                     let _ = to.send(self.accept(&batch));
+                    drop(hold);
                 }
                 Command::Drain(to) => {
                     drained = Some(to);
@@ -169,6 +177,12 @@ impl Writer {
         }));
     }
 
+    /// Whether the dedupe keys of a publish can be remembered: if not, none of it is taken.
+    fn has_room_for_keys(&mut self, records: &[NewRecord]) -> bool {
+        let now = (self.shared.options.clock)();
+        records.iter().all(|record| record.dedupe.is_none()) || self.dedupe.has_room(now)
+    }
+
     fn add_all(&mut self, records: &[NewRecord]) -> Result<Vec<RecordId>, Refused> {
         let now = (self.shared.options.clock)();
         records.iter().map(|record| self.add(record, now)).collect()
@@ -179,9 +193,6 @@ impl Writer {
             if let Some(id) = self.dedupe.get(record.topic.as_str(), key, now) {
                 self.shared.counters.deduplicated.fetch_add(1, Ordering::Relaxed);
                 return Ok(id);
-            }
-            if !self.dedupe.has_room(now) {
-                return Err(Refused::Overloaded);
             }
         }
         if self.own.must_seal(record, now) {
@@ -204,6 +215,7 @@ impl Writer {
         })?);
         self.write_batch(Kind::Batch, &batch)?;
         self.own.written(&ready);
+        self.fresh.clear();
         let counters = &self.shared.counters;
         counters.own_records.fetch_add(batch.len() as u64, Ordering::Relaxed);
         counters.own_batches.fetch_add(1, Ordering::Relaxed);
