@@ -189,11 +189,11 @@ impl Writer {
     }
 
     fn add(&mut self, record: &NewRecord, now: u64) -> Result<RecordId, Refused> {
-        if let Some(key) = &record.dedupe {
-            if let Some(id) = self.dedupe.get(record.topic.as_str(), key, now) {
-                self.shared.counters.deduplicated.fetch_add(1, Ordering::Relaxed);
-                return Ok(id);
-            }
+        if let Some(key) = &record.dedupe
+            && let Some(id) = self.dedupe.get(record.topic.as_str(), key, now)
+        {
+            self.shared.counters.deduplicated.fetch_add(1, Ordering::Relaxed);
+            return Ok(id);
         }
         if self.own.must_seal(record, now) {
             self.write_open()?;
