@@ -15,4 +15,4 @@ pub mod frames;
 pub mod status;
 
 #[cfg(test)]
-mod vectors;
+mod tests;

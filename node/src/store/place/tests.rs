@@ -1,1 +1,72 @@
+use super::*;
+use crate::store::order::Place as Spot;
 
+fn key(log: u64) -> LogKey {
+    LogKey { log: LogId(log << 32), origin: Origin([1; 32]) }
+}
+
+fn arrival(log: u64, first: u64, last: u64, what: What) -> Arrival {
+    Arrival { key: key(log), first, last, what }
+}
+
+fn batch(log: u64, first: u64, last: u64) -> Arrival {
+    arrival(log, first, last, What::Batch(Spot { segment: 1, offset: 0, length: 0 }))
+}
+
+fn came(log: u64, seq: u64) -> Cursor {
+    let mut cursor = Cursor::new(0);
+    cursor.set(key(log), seq);
+    cursor
+}
+
+#[test]
+fn it_owes_what_the_cursor_has_not_seen_and_skips_what_it_has() {
+    let heads = Heads::from([(key(5), 10)]);
+    let mut behind = Place::attach(came(5, 7), 3, &heads, &|_| true);
+    assert_eq!(behind.owed(key(5)), Some((8, 10)));
+    assert_eq!(behind.pass(&batch(5, 11, 12)), Take::Nothing, "it is read by seq, in order");
+    assert_eq!(behind.owed(key(5)), Some((8, 12)));
+    behind.read(key(5), 13);
+    assert_eq!((behind.owed(key(5)), behind.pass(&batch(5, 13, 14))), (None, Take::From(13)));
+    let mut ahead = Place::attach(came(5, 12), 3, &heads, &|_| true);
+    assert_eq!(ahead.owed(key(5)), None);
+    assert_eq!(ahead.pass(&batch(5, 11, 11)), Take::Nothing);
+    assert_eq!(ahead.pass(&batch(5, 12, 14)), Take::From(13));
+}
+
+#[test]
+fn it_owes_a_jump_from_its_own_next_seq() {
+    let mut place = Place::attach(came(5, 3), 1, &Heads::from([(key(5), 3)]), &|_| true);
+    assert_eq!(place.pass(&arrival(5, 4, 9, What::Jump)), Take::Nothing);
+    assert_eq!(place.owed(key(5)), Some((4, 9)));
+    let mut beyond = Place::attach(came(5, 20), 1, &Heads::from([(key(5), 3)]), &|_| true);
+    assert_eq!(beyond.pass(&arrival(5, 4, 9, What::Jump)), Take::Nothing);
+    assert_eq!(beyond.owed(key(5)), None, "one whose next seq lies beyond passes");
+}
+
+#[test]
+fn it_waits_for_repair_only_so_long() {
+    let (now, patience) = (Instant::now(), Duration::from_secs(30));
+    let mut place = Place::attach(came(5, 3), 1, &Heads::from([(key(5), 9)]), &|_| true);
+    assert!(place.wait(key(5), 9, now, patience));
+    assert_eq!(place.behind(now), Behind::Wait);
+    assert!(place.wait(key(5), 9, now + patience - Duration::from_millis(1), patience));
+    assert!(!place.wait(key(5), 9, now + patience, patience));
+    place.pass(&arrival(5, 5, 6, What::Late));
+    assert_eq!(place.behind(now), Behind::Read(key(5)), "what came late may be what it waits for");
+}
+
+#[test]
+fn it_owes_what_lay_between_when_segments_are_gone() {
+    let mut place = Place::attach(Cursor::new(0), 0, &Heads::new(), &|_| true);
+    place.skip_to(50, &Heads::from([(key(5), 3)]), &Heads::from([(key(5), 8), (key(6), 2)]));
+    assert_eq!((place.position, place.owed(key(5)), place.owed(key(6))), (50, Some((4, 8)), Some((1, 2))));
+}
+
+#[test]
+fn it_survives_a_cursor_from_beyond_the_end() {
+    let heads = Heads::from([(key(5), 3)]);
+    let mut place = Place::attach(came(5, u64::MAX), 1, &heads, &|_| true);
+    assert_eq!(place.pass(&batch(5, 4, 5)), Take::Nothing);
+    let _ = place.cursor(&heads, BTreeMap::new());
+}
