@@ -31,8 +31,8 @@ pub(crate) struct LogRead {
     pub(crate) missing: Option<Missing>,
 }
 
-/// Which batches of a segment hold wanted topics: (segment, batches that it had then, flags).
-pub(crate) type Flags = Option<(u64, usize, Vec<bool>)>;
+/// Which batches of a segment hold wanted topics: (segment, flags).
+pub(crate) type Flags = Option<(u64, Vec<bool>)>;
 
 /// Whether a batch of a segment may hold wanted topics.
 pub(crate) fn is_wanted(
@@ -46,11 +46,11 @@ pub(crate) fn is_wanted(
     }
     let place = number as usize;
     match flags {
-        Some((id, _, known)) if *id == segment.id && place < known.len() => Ok(known[place]),
+        Some((id, known)) if *id == segment.id && place < known.len() => Ok(known[place]),
         _ => {
             let fresh = segment.with_index(|index| index.with_topics(&|topic| topics.matches(topic)))?;
             let wanted = fresh.get(place).copied().unwrap_or(true);
-            *flags = Some((segment.id, fresh.len(), fresh));
+            *flags = Some((segment.id, fresh));
             Ok(wanted)
         }
     }

@@ -15,7 +15,7 @@ use anode_shared::topic::Topics;
 use super::loaded::{Loaded, Slice};
 use super::order::{Heads, What};
 use super::place::{Behind, Place, Take};
-use super::read::{LogRead, Missing};
+use super::read::{Flags, LogRead, Missing};
 use super::segment::Segment;
 use super::shared::Shared;
 use super::tail::Item as TailItem;
@@ -83,8 +83,8 @@ pub struct Reader {
     /// What `last:N` and `latest` give before all else.
     first: Vec<Item>,
     live: bool,
-    /// Which batches of a segment hold wanted topics: (segment, batches that it had then, flags).
-    flags: Option<(u64, usize, Vec<bool>)>,
+    /// Which batches of the segment that was last read by seq hold wanted topics.
+    flags: Flags,
 }
 
 impl Reader {
