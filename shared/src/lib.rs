@@ -12,6 +12,7 @@ pub mod merkle;
 pub mod batch;
 pub mod cursor;
 pub mod frames;
+pub mod source;
 pub mod status;
 
 #[cfg(test)]

@@ -188,4 +188,11 @@ pub enum Watch {
         /// The events.
         events: Vec<Event>,
     },
+    /// Sources: all at once, then those that changed.
+    Sources {
+        /// The sources that are new or changed, masked as for readers without the admin right.
+        sources: Vec<crate::source::SourceView>,
+        /// The names of those that are gone.
+        removed: Vec<String>,
+    },
 }

@@ -77,7 +77,7 @@ impl Owner for Watch {
                 let is_first = self.is_first.replace(false);
                 self.page.events.update(|kept| events::merge(kept, news, is_first));
             }
-            Err(_) => {}
+            Ok(status::Watch::Sources { .. }) | Err(_) => {}
         }
         self.with_line(Line::works);
     }
