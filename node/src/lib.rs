@@ -7,6 +7,7 @@ pub mod identity;
 pub mod telemetry;
 pub mod node;
 pub mod store;
+pub mod expression;
 pub mod feed;
 pub mod api;
 pub mod metrics;

@@ -9,15 +9,13 @@
 //!
 //! A payload that is not JSON is absent: a filter that touches it errs. One that errs on a record does not match it.
 //! Functions are those of CEL and its string extension but for what [`check`] refuses; what an evaluation may cost
-//! is counted by [`fuel`].
+//! is counted by [`fuel`](crate::expression::fuel).
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use anode_shared::record::RecordRef;
 use anode_shared::time::{Micros, to_rfc3339};
-use cel::common::ast::SourceInfo;
 use cel::common::types::{CelBool, CelNull, CelString};
 use cel::common::value::CowVal;
 use cel::context::VariableResolver;
@@ -25,21 +23,17 @@ use cel::{Context, IdedExpr, Value};
 
 mod words;
 mod check;
-mod fuel;
-mod guards;
 mod rewrite;
-pub mod json;
 
 use super::payloads::Parsed;
+use crate::expression::guards::{self, Pattern};
+use crate::expression::json::Json;
+use crate::expression::{ExpressionError, fuel, text};
 use crate::store::Loaded;
 use check::{Findings, Refusal};
-use guards::Pattern;
-use json::Json;
 
 /// The longest filter, in bytes.
 pub const MAX_BYTES: usize = 4_096;
-/// How deep brackets may nest in the text: the parser recurses on the thread's stack before anything is checked.
-const MAX_NESTING: usize = 32;
 
 /// A filter, compiled once for a subscription; a clone shares it.
 #[derive(Debug, Clone)]
@@ -52,24 +46,6 @@ struct Inner {
     patterns: Vec<Pattern>,
     per_element: u64,
     nodes: u64,
-}
-
-/// Why a text is no filter.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct FilterError {
-    /// What is not allowed or not understood.
-    pub detail: String,
-    /// Where: line and column, both from 1.
-    pub position: Option<(usize, usize)>,
-}
-
-impl fmt::Display for FilterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.position {
-            Some((line, column)) => write!(f, "line {line}, column {column}: {}", self.detail),
-            None => f.write_str(&self.detail),
-        }
-    }
 }
 
 /// What a filter says of a record.
@@ -97,18 +73,17 @@ impl Filter {
     ///
     /// # Errors
     /// With the place, and what is not allowed there.
-    pub fn compile(text: &str) -> Result<Self, FilterError> {
+    pub fn compile(text: &str) -> Result<Self, ExpressionError> {
         if text.len() > MAX_BYTES {
-            return Err(FilterError::whole(format!(
+            return Err(ExpressionError::whole(format!(
                 "the filter has {} bytes; at most {MAX_BYTES} are taken",
                 text.len()
             )));
         }
-        check_nesting(text)?;
-        let (mut root, places) = parse(text)?;
-        let locate = |refusal: Refusal| FilterError {
+        let (mut root, places) = text::parse(text)?;
+        let locate = |refusal: Refusal| ExpressionError {
             detail: refusal.detail,
-            position: places.offset_for(refusal.node).map(|(start, _)| position(text, start as usize)),
+            position: text::place_of(refusal.node, &places, text),
         };
         let findings = check::check(&root).map_err(locate)?;
         let patterns = rewrite::rewrite(&mut root).map_err(locate)?;
@@ -168,58 +143,6 @@ impl Filter {
             None => Verdict::Erred,
         }
     }
-}
-
-impl FilterError {
-    fn whole(detail: String) -> Self {
-        Self { detail, position: None }
-    }
-}
-
-fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), FilterError> {
-    let env = guards::env().map_err(FilterError::whole)?;
-    let parsed = catch_unwind(AssertUnwindSafe(|| env.parser().parse_with_source_info(text)));
-    let Ok(parsed) = parsed else {
-        return Err(FilterError::whole("the filter cannot be read".to_owned()));
-    };
-    parsed.map_err(|errors| match errors.errors.first() {
-        None => FilterError::whole("the filter cannot be read".to_owned()),
-        Some(error) => FilterError {
-            detail: error.msg.chars().take(200).collect(),
-            position: usize::try_from(error.pos.0)
-                .ok()
-                .zip(usize::try_from(error.pos.1).ok())
-                .filter(|(line, _)| *line > 0),
-        },
-    })
-}
-
-/// Refuses brackets that nest too deep, and long runs of signs, before the parser meets them.
-fn check_nesting(text: &str) -> Result<(), FilterError> {
-    let (mut depth, mut run) = (0_usize, 0_usize);
-    for (place, byte) in text.bytes().enumerate() {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        run = if matches!(byte, b'!' | b'-' | b'?') { run + 1 } else { 0 };
-        if depth > MAX_NESTING || run > MAX_NESTING {
-            return Err(FilterError {
-                detail: format!("the expression nests deeper than {MAX_NESTING} levels"),
-                position: Some(position(text, place)),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Line and column of a place in the text, both from 1.
-fn position(text: &str, place: usize) -> (usize, usize) {
-    let before: Vec<char> = text.chars().take(place).collect();
-    let line = before.iter().filter(|c| **c == '\n').count();
-    let column = before.iter().rev().take_while(|c| **c != '\n').count();
-    (line + 1, column + 1)
 }
 
 /// Finds the variables of a filter in a record.

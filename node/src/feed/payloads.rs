@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anode_shared::frames::RECORD_FRAME_START;
 
-use super::filter::json::Json;
+use crate::expression::json::Json;
 use crate::store::Loaded;
 
 /// How many batches' parsed payloads are kept: live subscribers all look at the newest few, and a batch of 256 KiB

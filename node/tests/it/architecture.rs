@@ -57,7 +57,8 @@ fn check(stage: &str, may_see: &[&str]) {
 #[test]
 fn it_keeps_stages_apart() {
     check("store", &[]);
-    check("feed", &["store", "config"]);
+    check("expression", &[]);
+    check("feed", &["store", "config", "expression"]);
     check("metrics", &["store", "feed"]);
     check("api", &["store", "feed", "metrics", "config"]);
     check("config", &[]);

@@ -5,8 +5,8 @@ use cel::common::ast::operators as op;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue};
 
 use super::check::{self, Refusal};
-use super::guards::{MATCHES, NUMBER, Pattern, WEIGH};
 use super::words;
+use crate::expression::guards::{MATCHES, NUMBER, Pattern, WEIGH};
 
 /// How the patterns of `matches` are named in a rewritten filter; nobody can write an `@` in a name.
 pub(super) const PATTERN_PREFIX: &str = "@pattern";

@@ -19,7 +19,7 @@ thread_local! {
 }
 
 /// Runs one evaluation, in which an element of a list costs `per_element` units; `None` when it would have cost too much.
-pub(super) fn run<T>(per_element: u64, evaluate: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn run<T>(per_element: u64, evaluate: impl FnOnce() -> T) -> Option<T> {
     LEFT.set(TANK);
     DRY.set(false);
     PER_ELEMENT.set(per_element);
@@ -28,12 +28,12 @@ pub(super) fn run<T>(per_element: u64, evaluate: impl FnOnce() -> T) -> Option<T
 }
 
 /// What this thread's last evaluation took, beside walking its expression once.
-pub(super) fn spent() -> u64 {
+pub(crate) fn spent() -> u64 {
     TANK - LEFT.get()
 }
 
 /// Takes units; `false` from the first time on that there are not enough.
-pub(super) fn take(units: u64) -> bool {
+pub(crate) fn take(units: u64) -> bool {
     let left = LEFT.get().checked_sub(units).filter(|_| !DRY.get());
     LEFT.set(left.unwrap_or(0));
     DRY.set(left.is_none());
@@ -41,16 +41,16 @@ pub(super) fn take(units: u64) -> bool {
 }
 
 /// Takes what looking at a text of this length costs.
-pub(super) fn take_text(bytes: usize) -> Result<(), ExecutionError> {
+pub(crate) fn take_text(bytes: usize) -> Result<(), ExecutionError> {
     if take(1 + (bytes / BYTES_PER_UNIT) as u64) { Ok(()) } else { Err(dry()) }
 }
 
 /// Takes what one turn of a comprehension costs over an element that holds this much text.
-pub(super) fn take_element(bytes: usize) -> bool {
+pub(crate) fn take_element(bytes: usize) -> bool {
     take(PER_ELEMENT.get() * (1 + (bytes / BYTES_PER_UNIT) as u64))
 }
 
 /// The error of an evaluation that is given up.
-pub(super) fn dry() -> ExecutionError {
-    ExecutionError::InternalError("the filter costs too much on this record".to_owned())
+pub(crate) fn dry() -> ExecutionError {
+    ExecutionError::InternalError("the expression costs too much".to_owned())
 }

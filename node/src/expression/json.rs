@@ -66,7 +66,7 @@ impl Json {
     }
 
     /// The same, paid for.
-    pub(super) fn taken<'b>(&'b self) -> Result<CowVal<'b, 'static>, ExecutionError> {
+    pub(crate) fn taken<'b>(&'b self) -> Result<CowVal<'b, 'static>, ExecutionError> {
         fuel::take_text(self.text_len())?;
         Ok(CowVal::Borrowed(self.value()))
     }

@@ -1,4 +1,4 @@
-//! The environment that all filters share, with the functions that guard them while they run.
+//! The environment that all expressions share, with the functions that guard them while they run.
 
 use std::any::Any;
 use std::sync::{Arc, LazyLock};
@@ -11,11 +11,11 @@ use regex::{Regex, RegexBuilder};
 use super::fuel;
 
 /// Passes its first operand on, when its length times the second can be paid for.
-pub(super) const WEIGH: &str = "@weigh";
+pub(crate) const WEIGH: &str = "@weigh";
 /// Passes its operand on, when it is nothing that `+` would join to something longer.
-pub(super) const NUMBER: &str = "@number";
+pub(crate) const NUMBER: &str = "@number";
 /// `matches` with a pattern that is compiled already.
-pub(super) const MATCHES: &str = "@matches";
+pub(crate) const MATCHES: &str = "@matches";
 
 /// Bytes that a compiled pattern may take, with the units for 64 bytes of text that the slowest pattern of that size
 /// takes: one with a Unicode word boundary, which no automaton runs, took 4 µs a byte at 256 KiB.
@@ -26,8 +26,8 @@ const PATTERN_CACHE: usize = 256 << 10;
 
 static ENV: LazyLock<Result<Arc<Env>, DeclarationError>> = LazyLock::new(|| make_env().map(Arc::new));
 
-/// The environment of every filter.
-pub(super) fn env() -> Result<&'static Arc<Env>, String> {
+/// The environment of every expression.
+pub(crate) fn env() -> Result<&'static Arc<Env>, String> {
     ENV.as_ref().map_err(ToString::to_string)
 }
 
@@ -80,14 +80,14 @@ fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Result<CowVal<'b, 'v>, Executio
 
 /// The pattern of a `matches`.
 #[derive(Debug, Clone)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     regex: Regex,
     /// Units for 64 bytes of text.
     weight: u64,
 }
 
 impl Pattern {
-    pub(super) fn compile(text: &str) -> Result<Self, String> {
+    pub(crate) fn compile(text: &str) -> Result<Self, String> {
         let build = |bytes: usize| {
             RegexBuilder::new(text).size_limit(bytes).dfa_size_limit(PATTERN_CACHE).nest_limit(32).build()
         };

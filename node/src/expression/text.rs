@@ -1,0 +1,64 @@
+//! Reading the text of an expression.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use cel::IdedExpr;
+use cel::common::ast::SourceInfo;
+
+use super::{ExpressionError, guards};
+
+/// How deep brackets may nest in the text: the parser recurses on the thread's stack before anything is checked.
+const MAX_NESTING: usize = 32;
+
+/// Reads an expression, and where its parts stand.
+pub(crate) fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), ExpressionError> {
+    check_nesting(text)?;
+    let env = guards::env().map_err(ExpressionError::whole)?;
+    let parsed = catch_unwind(AssertUnwindSafe(|| env.parser().parse_with_source_info(text)));
+    let Ok(parsed) = parsed else {
+        return Err(ExpressionError::whole("the expression cannot be read".to_owned()));
+    };
+    parsed.map_err(|errors| match errors.errors.first() {
+        None => ExpressionError::whole("the expression cannot be read".to_owned()),
+        Some(error) => ExpressionError {
+            detail: error.msg.chars().take(200).collect(),
+            position: usize::try_from(error.pos.0)
+                .ok()
+                .zip(usize::try_from(error.pos.1).ok())
+                .filter(|(line, _)| *line > 0),
+        },
+    })
+}
+
+/// Refuses brackets that nest too deep, and long runs of signs, before the parser meets them.
+fn check_nesting(text: &str) -> Result<(), ExpressionError> {
+    let (mut depth, mut run) = (0_usize, 0_usize);
+    for (place, byte) in text.bytes().enumerate() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        run = if matches!(byte, b'!' | b'-' | b'?') { run + 1 } else { 0 };
+        if depth > MAX_NESTING || run > MAX_NESTING {
+            return Err(ExpressionError {
+                detail: format!("the expression nests deeper than {MAX_NESTING} levels"),
+                position: Some(position(text, place)),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Where a part of an expression begins.
+pub(crate) fn place_of(node: u64, places: &SourceInfo, text: &str) -> Option<(usize, usize)> {
+    places.offset_for(node).map(|(start, _)| position(text, start as usize))
+}
+
+/// Line and column of a place in the text, both from 1.
+fn position(text: &str, place: usize) -> (usize, usize) {
+    let before: Vec<char> = text.chars().take(place).collect();
+    let line = before.iter().filter(|c| **c == '\n').count();
+    let column = before.iter().rev().take_while(|c| **c != '\n').count();
+    (line + 1, column + 1)
+}
