@@ -9,8 +9,10 @@ use clap::{ArgMatches, Args, Command, FromArgMatches as _, ValueEnum};
 
 pub mod units;
 pub mod file;
+pub mod sources;
 
 pub use file::File;
+pub use sources::SourceConfig;
 
 /// The file that is read where none is named and it is there.
 pub const DEFAULT_FILE: &str = "anode.toml";
@@ -53,6 +55,13 @@ pub struct Options {
     /// A page that may open a publishing WebSocket without a token under --open-publish (repeatable)
     #[arg(long, env = "ANODE_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = units::origin)]
     pub allow_origin: Vec<String>,
+    /// Let sources reach private, loopback and link-local addresses: all of them, or these only (HOST:PORT,…)
+    #[arg(long, env = "ANODE_ALLOW_PRIVATE_SOURCES", value_name = "HOST:PORT", num_args = 0..=1,
+          default_missing_value = "all", value_delimiter = ',')]
+    pub allow_private_sources: Vec<sources::Entry>,
+    /// Trust the CA certificates in this PEM file too, when sources speak TLS
+    #[arg(long, env = "ANODE_SOURCE_CA", value_name = "FILE")]
+    pub source_ca: Option<PathBuf>,
     /// How the log on stderr looks; what is logged is chosen by the variable `ANODE_LOG` (info, anode=debug, …)
     #[arg(long, env = "ANODE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -85,6 +94,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// The store.
     pub store: StoreConfig,
+    /// The sources.
+    pub sources: SourceConfig,
 }
 
 /// The HTTP side's part of the configuration.
@@ -193,6 +204,10 @@ impl Config {
                 retain_bytes: options.retain_bytes,
                 reserve_disk_bytes: options.reserve_disk,
                 segment_bytes: options.segment_bytes,
+            },
+            sources: SourceConfig {
+                allow_private: sources::Allowed::of(options.allow_private_sources),
+                ca: options.source_ca,
             },
         })
     }

@@ -6,6 +6,7 @@ pub mod config;
 pub mod identity;
 pub mod telemetry;
 pub mod node;
+pub mod source;
 pub mod store;
 pub mod expression;
 pub mod feed;

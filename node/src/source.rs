@@ -1,0 +1,7 @@
+//! Sources: upstreams that the node reads, each in a task of its own.
+
+pub mod limits;
+pub mod failure;
+pub mod guard;
+pub mod tls;
+pub mod connector;
