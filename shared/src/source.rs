@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 mod check;
+mod mask;
+pub mod secret;
 
-pub use check::{FieldError, LIMITS, Limits};
+pub use check::{FieldError, LIMITS, Limits, is_name, text_of};
+pub use mask::{MASK, masked_url};
 
 /// How a source is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,6 +23,17 @@ pub enum SourceKind {
     Websocket,
     /// A stream of Server-Sent Events, each event an answer.
     Sse,
+}
+
+impl SourceKind {
+    /// The kind's word, as in a definition.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rest => "rest",
+            Self::Websocket => "websocket",
+            Self::Sse => "sse",
+        }
+    }
 }
 
 /// The definition of a source: what is registered, kept, and shown. Which fields go with which kind, and what they
