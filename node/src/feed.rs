@@ -53,12 +53,10 @@ const MAX_PUBLISHERS: usize = 1_000;
 pub struct Publisher(pub Option<String>);
 
 /// What the one behind a connection may do. The api decides it, the feed holds to it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rights {
-    /// Whether, and as whom, records may be published.
-    pub publish: Option<Publisher>,
-    /// Whether everything may be done.
-    pub admin: bool,
+    /// As whom records may be published, or why they may not.
+    pub publish: Result<Publisher, Fault>,
 }
 
 /// Figures of the feed.
@@ -114,7 +112,7 @@ impl Feed {
     ) -> Result<Response, Fault> {
         let seat = self.seat("websocket", &request, address)?;
         let (hub, tracker, cancel) = (Arc::clone(&self.hub), self.tracker.clone(), self.cancel.clone());
-        Ok(socket::for_feed(ws).on_upgrade(move |ws| {
+        Ok(socket::for_feed(ws, rights.publish.is_ok()).on_upgrade(move |ws| {
             let wanted = request.subscription;
             let tail = hub.tail(&wanted, Mark::Begin, request.format, hub::SOCKET_PACE);
             let socket = socket::Socket::new(ws, request.format);
@@ -162,7 +160,6 @@ impl Feed {
         ws: WebSocketUpgrade,
         request: PublishRequest,
         publisher: Publisher,
-        _address: SocketAddr,
     ) -> Result<Response, Fault> {
         self.open()?;
         start::check_ack(request.ack)?;

@@ -121,6 +121,11 @@ impl Node {
     /// # Errors
     /// When storing takes too long. What was acknowledged is stored all the same.
     pub async fn shutdown(self) -> anyhow::Result<()> {
+        self.stop(DEADLINE).await
+    }
+
+    /// Stops; the connections are closed also where storing takes longer than `deadline`.
+    async fn stop(self, deadline: Duration) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(self.data_dir.join(ADDRESS));
         self.phase.send_replace(Phase::Draining);
         self.events.push(
@@ -131,8 +136,7 @@ impl Node {
         );
         let store = self.store.clone();
         let drained = tokio::task::spawn_blocking(move || store.drain());
-        let late = || format!("what is in flight was not stored within {} s", DEADLINE.as_secs());
-        tokio::time::timeout(DEADLINE, drained).await.with_context(late)?.context("the store broke")?;
+        let drained = tokio::time::timeout(deadline, drained).await;
         let closed = async {
             self.cancel.cancel();
             self.tracker.close();
@@ -141,6 +145,8 @@ impl Node {
         if tokio::time::timeout(CLOSING, closed).await.is_err() {
             warn!("Cut connections that did not end within {} s", CLOSING.as_secs());
         }
+        let late = || format!("what is in flight was not stored within {} s", deadline.as_secs());
+        drained.with_context(late)?.context("the store broke")?;
         info!("Node stopped");
         Ok(())
     }
@@ -235,6 +241,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::StreamExt as _;
 
     fn http(address: SocketAddr, address_given: bool) -> HttpConfig {
         HttpConfig {
@@ -261,5 +268,28 @@ mod tests {
         let wanted: SocketAddr = "127.0.0.1:65534".parse().unwrap();
         assert_eq!(candidates(wanted, false).count(), 2);
         assert_eq!(candidates(wanted, true).collect::<Vec<_>>(), [wanted]);
+    }
+
+    fn config(dir: &Path) -> Config {
+        let line = ["run", "--http", "127.0.0.1:0", "--data-dir", dir.to_str().unwrap()];
+        let matches = crate::config::options_command().get_matches_from(line);
+        Config::from_matches(&matches, None).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn it_closes_connections_also_where_the_store_is_late() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::start(config(dir.path())).await.unwrap();
+        let url = format!("ws://{}/feed", node.address());
+        let stream = tokio::net::TcpStream::connect(node.address()).await.unwrap();
+        let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+        let (stopped, ()) = tokio::join!(node.stop(Duration::ZERO), async {
+            let mut last = None;
+            while let Some(Ok(message)) = socket.next().await {
+                last = Some(message);
+            }
+            assert!(last.is_some_and(|last| last.is_close()), "it is told why");
+        });
+        assert!(format!("{:#}", stopped.unwrap_err()).contains("was not stored"));
     }
 }

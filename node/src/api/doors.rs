@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,10 +16,7 @@ use super::problem::{Code, Problem};
 use super::query::Query;
 use super::{App, openapi};
 use crate::feed::start::check_ack;
-use crate::feed::{self, FeedRequest, PublishRequest, Publisher, Rights};
-
-/// The upgrade of a request, or why it is none.
-pub(super) type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+use crate::feed::{FeedRequest, PublishRequest, Publisher, Rights};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(feed)).routes(routes!(publish))
@@ -39,24 +37,14 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     ),
     responses(openapi::Socket, (status = 200, description = "Server-Sent Events, each a `FeedFrame`", content_type = "text/event-stream"), openapi::Read)
 )]
-async fn feed(
-    State(app): State<App>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    uri: Uri,
-    upgrade: Upgrade,
-) -> Result<Response, Problem> {
-    let request = FeedRequest::parse(&uri)?;
-    match door(upgrade, &headers)? {
-        Door::Socket(socket) => {
-            let rights = Rights::from(app.visitor(&headers, &uri)?);
-            Ok(app.feed.upgrade(socket, request, rights, address)?)
-        }
-        Door::Events => {
-            app.visitor(&headers, &uri)?;
-            Ok(app.feed.sse(request, &headers, address)?)
-        }
-    }
+async fn feed(State(app): State<App>, visit: Visit) -> Result<Response, Problem> {
+    let request = FeedRequest::parse(&visit.uri)?;
+    let address = visit.address;
+    let (door, caller) = visit.enter(&app)?;
+    Ok(match door {
+        Door::Socket(socket) => app.feed.upgrade(socket, request, caller.into(), address)?,
+        Door::Events(headers) => app.feed.sse(request, &headers, address)?,
+    })
 }
 
 /// Takes each frame as a payload, and answers each in order (`Frame`): `published` or `error`, with its number.
@@ -70,36 +58,67 @@ async fn feed(
     ),
     responses(openapi::Socket, openapi::Read, openapi::Token, openapi::Publish)
 )]
-async fn publish(
-    State(app): State<App>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    uri: Uri,
-    upgrade: Upgrade,
-) -> Result<Response, Problem> {
-    let request = PublishRequest::parse(&uri)?;
+async fn publish(State(app): State<App>, visit: Visit) -> Result<Response, Problem> {
+    let request = PublishRequest::parse(&visit.uri)?;
     check_ack(request.ack)?;
-    match door(upgrade, &headers)? {
-        Door::Socket(socket) => {
-            let publisher = app.visitor(&headers, &uri)?.publisher()?;
-            Ok(app.feed.publish_socket(socket, request, Publisher(publisher.map(str::to_owned)), address)?)
-        }
-        Door::Events => Err(upgrade_needed()),
+    let (door, caller) = visit.enter(&app)?;
+    let Door::Socket(socket) = door else { return Err(upgrade_needed()) };
+    let publisher = caller.publisher()?.map(str::to_owned);
+    Ok(app.feed.publish_socket(socket, request, Publisher(publisher))?)
+}
+
+/// A request for a stream: what it asks for, where it comes from, and how it may go out.
+pub(super) struct Visit {
+    pub(super) uri: Uri,
+    headers: HeaderMap,
+    address: SocketAddr,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+}
+
+impl FromRequestParts<App> for Visit {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, app).await;
+        let address = ConnectInfo::<SocketAddr>::from_request_parts(parts, app).await;
+        let ConnectInfo(address) = address.map_err(|error| Problem::internal(&error))?;
+        Ok(Self { uri: parts.uri.clone(), headers: parts.headers.clone(), address, upgrade })
     }
 }
 
-impl App {
-    /// Who a request to a socket comes from: it may show a ticket instead of a token.
-    pub(super) fn visitor(&self, headers: &HeaderMap, uri: &Uri) -> Result<Caller, Problem> {
-        let ticket = ticket(uri);
-        self.access.caller(headers, ticket.as_deref(), &self.tickets)
+/// How a stream goes out.
+pub(super) enum Door {
+    /// As a WebSocket.
+    Socket(WebSocketUpgrade),
+    /// As Server-Sent Events; the request's headers may say where they go on.
+    Events(HeaderMap),
+}
+
+impl Visit {
+    /// Decides how the stream goes out, and who it goes to: a ticket may stand for a token.
+    pub(super) fn enter(self, app: &App) -> Result<(Door, Caller), Problem> {
+        let Self { uri, headers, upgrade, .. } = self;
+        let socket = match upgrade {
+            Ok(socket) => Some(socket),
+            Err(_) if wants_events(&headers) => None,
+            Err(error)
+                if headers.contains_key(header::SEC_WEBSOCKET_KEY)
+                    || headers.contains_key(header::UPGRADE) =>
+            {
+                let words = format!("the WebSocket handshake is malformed: {}", error.body_text());
+                return Err(Problem::bad_request(words));
+            }
+            Err(_) => return Err(upgrade_needed()),
+        };
+        let caller = app.access.caller(&headers, ticket(&uri).as_deref(), &app.tickets)?;
+        Ok((socket.map_or(Door::Events(headers), Door::Socket), caller))
     }
 }
 
 impl From<Caller> for Rights {
     fn from(caller: Caller) -> Self {
-        let publish = caller.publisher().ok().map(|name| Publisher(name.map(str::to_owned)));
-        Self { publish, admin: caller.is_admin() }
+        let publish = caller.publisher().map(|name| Publisher(name.map(str::to_owned)));
+        Self { publish: publish.map_err(Into::into) }
     }
 }
 
@@ -107,28 +126,6 @@ impl From<Caller> for Rights {
 fn ticket(uri: &Uri) -> Option<String> {
     let mut pairs = uri.query()?.split('&');
     pairs.find_map(|pair| pair.strip_prefix("ticket=")).map(str::to_owned)
-}
-
-/// How a stream goes out.
-pub(super) enum Door {
-    /// As a WebSocket.
-    Socket(WebSocketUpgrade),
-    /// As Server-Sent Events.
-    Events,
-}
-
-/// Decides how a stream goes out.
-pub(super) fn door(upgrade: Upgrade, headers: &HeaderMap) -> Result<Door, Problem> {
-    match upgrade {
-        Ok(socket) => Ok(Door::Socket(socket)),
-        Err(_) if wants_events(headers) => Ok(Door::Events),
-        Err(error)
-            if headers.contains_key(header::SEC_WEBSOCKET_KEY) || headers.contains_key(header::UPGRADE) =>
-        {
-            Err(Problem::bad_request(format!("the WebSocket handshake is malformed: {}", error.body_text())))
-        }
-        Err(_) => Err(upgrade_needed()),
-    }
 }
 
 fn wants_events(headers: &HeaderMap) -> bool {
@@ -148,55 +145,9 @@ pub(super) fn only_ticket(uri: &Uri) -> Result<(), Problem> {
     Query::parse(uri.query(), &["ticket"]).map(drop)
 }
 
-impl From<feed::Fault> for Problem {
-    fn from(fault: feed::Fault) -> Self {
-        Self::new(fault.code.into(), fault.detail)
-    }
-}
-
-impl From<feed::Code> for Code {
-    fn from(code: feed::Code) -> Self {
-        match code {
-            feed::Code::BadRequest => Self::BadRequest,
-            feed::Code::BadTopic => Self::BadTopic,
-            feed::Code::BadFilter => Self::BadFilter,
-            feed::Code::BadStart => Self::BadStart,
-            feed::Code::BadCursor => Self::BadCursor,
-            feed::Code::BadRecord => Self::BadRecord,
-            feed::Code::TooBig => Self::TooBig,
-            feed::Code::Unauthorized => Self::Unauthorized,
-            feed::Code::Forbidden => Self::Forbidden,
-            feed::Code::Overloaded => Self::Overloaded,
-            feed::Code::Draining => Self::Draining,
-            feed::Code::StorageFull => Self::StorageFull,
-            feed::Code::StorageFailed => Self::StorageFailed,
-            feed::Code::NoPeers => Self::NoPeers,
-            feed::Code::NoArchive => Self::NoArchive,
-            feed::Code::NotFound => Self::NotFound,
-            feed::Code::Gone => Self::Gone,
-            feed::Code::Conflict => Self::Conflict,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn it_says_the_same_as_the_feed() {
-        for code in [
-            feed::Code::BadStart,
-            feed::Code::TooBig,
-            feed::Code::StorageFull,
-            feed::Code::NoPeers,
-            feed::Code::Gone,
-        ] {
-            let ours = Code::from(code);
-            assert_eq!(serde_json::to_value(ours).unwrap(), code.as_str());
-            assert_eq!(ours.status().as_u16(), code.status());
-        }
-    }
 
     #[test]
     fn it_finds_tickets() {
@@ -207,6 +158,24 @@ mod tests {
             ("/feed?ticket=", Some("")),
         ] {
             assert_eq!(ticket(&uri.parse().unwrap()).as_deref(), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn it_tells_who_may_not_publish_why() {
+        for (caller, expected) in [
+            (Caller::Admin, Ok(Publisher(Some("admin".to_owned())))),
+            (Caller::Anyone, Ok(Publisher(None))),
+            (Caller::Stranger, Err((Code::Forbidden, "--allow-origin"))),
+            (Caller::Reader, Err((Code::Unauthorized, "--open-publish"))),
+        ] {
+            match (Rights::from(caller).publish, expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+                (Err(fault), Err((code, words))) => {
+                    assert!(fault.code == code && fault.detail.contains(words), "{fault}");
+                }
+                (found, expected) => panic!("{found:?} is not {expected:?}"),
+            }
         }
     }
 }

@@ -2,10 +2,14 @@
 
 use axum::Json;
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+pub use crate::feed::Code;
+use crate::feed::Fault;
+use crate::store::Refused;
 
 /// How long a client should wait where the node cannot say better, in seconds: a full queue is written within one.
 const RETRY_AFTER: u32 = 1;
@@ -16,76 +20,13 @@ const RETRY_AFTER_DISK: u32 = 30;
 /// The media type of problem details.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
-/// The words that a refusal can carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "each is explained by the sentence beside it")]
-pub enum Code {
-    BadRequest,
-    BadTopic,
-    BadFilter,
-    BadStart,
-    BadCursor,
-    BadRecord,
-    TooBig,
-    Unauthorized,
-    Forbidden,
-    Overloaded,
-    Draining,
-    Starting,
-    StorageFull,
-    StorageFailed,
-    NoPeers,
-    NoArchive,
-    NotFound,
-    Gone,
-    Conflict,
-    MethodNotAllowed,
-    NotAcceptable,
-    UnsupportedMediaType,
-    UpgradeRequired,
-    Timeout,
-    Internal,
-    NotImplemented,
-}
-
-impl Code {
-    /// The HTTP status that goes with the word.
-    pub fn status(self) -> StatusCode {
-        match self {
-            Self::BadRequest
-            | Self::BadTopic
-            | Self::BadFilter
-            | Self::BadStart
-            | Self::BadCursor
-            | Self::BadRecord => StatusCode::BAD_REQUEST,
-            Self::TooBig => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
-            Self::Draining | Self::Starting | Self::StorageFailed => StatusCode::SERVICE_UNAVAILABLE,
-            Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
-            Self::NoPeers | Self::NoArchive | Self::Conflict => StatusCode::CONFLICT,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Gone => StatusCode::GONE,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
-            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-        }
-    }
-
-    /// Seconds after which another try may succeed, where waiting helps.
-    fn retry_after(self) -> Option<u32> {
-        match self {
-            Self::Overloaded => Some(RETRY_AFTER),
-            Self::Draining | Self::Starting => Some(RETRY_AFTER_START),
-            Self::StorageFull | Self::StorageFailed => Some(RETRY_AFTER_DISK),
-            _ => None,
-        }
+/// Seconds after which another try may succeed, where waiting helps.
+fn retry_after(code: Code) -> Option<u32> {
+    match code {
+        Code::Overloaded => Some(RETRY_AFTER),
+        Code::Draining | Code::Starting => Some(RETRY_AFTER_START),
+        Code::StorageFull | Code::StorageFailed => Some(RETRY_AFTER_DISK),
+        _ => None,
     }
 }
 
@@ -181,6 +122,24 @@ impl Problem {
     }
 }
 
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.code, fault.detail)
+    }
+}
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        Self::new(problem.0.code, problem.0.detail)
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        Fault::from(refused).into()
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let code = self.0.code;
@@ -188,7 +147,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = code.retry_after() {
+        if let Some(seconds) = retry_after(code) {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if code == Code::Unauthorized {

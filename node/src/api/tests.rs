@@ -51,6 +51,20 @@ pub(crate) fn app(open_publish: bool, phase: Phase) -> App {
     App::new(deps(open_publish, phase), &Arc::default(), Bodies::default())
 }
 
+/// The same behind a real listener.
+pub(crate) async fn served(app: App) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server {
+        cancel: app.cancel.clone(),
+        tracker: app.tracker.clone(),
+        http: Arc::clone(&app.http),
+        header_timeout: limits::HEADER,
+    };
+    app.tracker.clone().spawn(server.run(listener, router::router(app).unwrap()));
+    address
+}
+
 struct Answer {
     status: u16,
     headers: HeaderMap,

@@ -5,32 +5,32 @@ use std::time::Duration;
 
 use anode_shared::status::Watch;
 use axum::extract::State;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
-use axum::http::{HeaderMap, Uri};
+use axum::extract::ws::{Utf8Bytes, WebSocket};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use tokio::sync::watch;
-use tokio::time::{Instant, interval_at, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::doors::{Door, Upgrade, door, only_ticket};
+use super::doors::{Door, Visit, only_ticket};
 use super::events::Events;
 use super::monitor::{PERIOD, text};
 use super::problem::{Code, Problem};
 use super::{App, openapi};
+use crate::feed::registry::Ended;
+use crate::feed::socket::{Socket, for_watch};
+use crate::feed::start::Format;
 
 /// How many past events a watcher is told at first, and new ones at a time.
 const EVENTS: usize = 50;
 /// The most watchers: dashboards, not subscribers.
 pub(super) const WATCHERS: usize = 1_000;
-/// How often a silent socket is pinged.
+/// How often a silent stream of events is kept alive.
 const PING: Duration = Duration::from_secs(20);
-/// A watcher has nothing to say.
-const MAX_MESSAGE: usize = 4 << 10;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(watch))
@@ -44,15 +44,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     params(("ticket" = Option<String>, Query, description = "From `POST /api/v1/tickets`, where no header can be set")),
     responses(openapi::Socket, (status = 200, description = "Server-Sent Events, each a `Watch`", content_type = "text/event-stream"), openapi::Read)
 )]
-async fn watch(
-    State(app): State<App>,
-    headers: HeaderMap,
-    uri: Uri,
-    upgrade: Upgrade,
-) -> Result<Response, Problem> {
-    only_ticket(&uri)?;
-    let door = door(upgrade, &headers)?;
-    app.visitor(&headers, &uri)?;
+async fn watch(State(app): State<App>, visit: Visit) -> Result<Response, Problem> {
+    only_ticket(&visit.uri)?;
+    let (door, _) = visit.enter(&app)?;
     let Ok(place) = app.watchers.clone().try_acquire_owned() else {
         return Err(Problem::new(
             Code::Overloaded,
@@ -61,13 +55,8 @@ async fn watch(
     };
     let watcher = Watcher::new(&app, place);
     Ok(match door {
-        Door::Socket(socket) => socket
-            .read_buffer_size(MAX_MESSAGE)
-            .write_buffer_size(0)
-            .max_message_size(MAX_MESSAGE)
-            .max_frame_size(MAX_MESSAGE)
-            .on_upgrade(move |socket| run(socket, watcher)),
-        Door::Events => sse(watcher),
+        Door::Socket(socket) => for_watch(socket).on_upgrade(move |socket| run(socket, watcher)),
+        Door::Events(_) => sse(watcher),
     })
 }
 
@@ -139,28 +128,22 @@ async fn due<T: Clone>(channel: &mut watch::Receiver<T>, time: Instant) -> Optio
     Some(channel.borrow_and_update().clone())
 }
 
-async fn run(mut socket: WebSocket, mut watcher: Watcher) {
-    let mut pings = interval_at(Instant::now() + PING, PING);
-    loop {
-        let sent = tokio::select! {
+async fn run(socket: WebSocket, mut watcher: Watcher) {
+    let mut socket = Socket::new(socket, Format::Json);
+    let ended = loop {
+        let turn = tokio::select! {
             message = watcher.next() => match message {
-                Some((_, message)) => socket.send(Message::Text(message)).await,
-                None => {
-                    let _ = socket.send(Message::Close(Some(CloseFrame { code: close_code::AWAY, reason: "the node is stopping".into() }))).await;
-                    return;
-                }
+                Some((_, message)) => socket.say(message).await,
+                None => Err(Ended::Shutdown),
             },
-            received = socket.recv() => match received {
-                // What a watcher says is passed over; that it is there is enough.
-                Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => Ok(()),
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-            },
-            _ = pings.tick() => socket.send(Message::Ping("".into())).await,
+            // What a watcher says is passed over; that it is there is enough.
+            said = socket.receive() => said.map(drop),
         };
-        if sent.is_err() {
-            return;
+        if let Err(ended) = turn {
+            break ended;
         }
-    }
+    };
+    socket.close(ended, None).await;
 }
 
 fn sse(watcher: Watcher) -> Response {
@@ -178,6 +161,8 @@ mod tests {
     use crate::api::tests::app;
     use anode_shared::status::Level;
     use serde_json::Value;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
 
     fn json(message: Option<(&'static str, Utf8Bytes)>) -> (&'static str, Value) {
         let (kind, text) = message.unwrap();
@@ -206,5 +191,30 @@ mod tests {
         assert!(told.elapsed() > PERIOD.mul_f64(0.9), "{:?}", told.elapsed());
         app.cancel.cancel();
         assert!(watcher.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn it_says_why_it_closes() {
+        let app = app(false, Phase::Ready);
+        let (cancel, tracker) = (app.cancel.clone(), app.tracker.clone());
+        let address = crate::api::tests::served(app).await;
+        for (said, code) in [
+            (vec![0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4], 1009_u16),
+            (vec![0x83, 0x80, 1, 2, 3, 4], 1008),
+        ] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let head = "GET /api/v1/watch HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&said).await.unwrap();
+            // An answer to the close, without which the node waits a second for it.
+            stream.write_all(&[0x88, 0x80, 1, 2, 3, 4]).await.unwrap();
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).await.unwrap();
+            let close = heard.windows(4).any(|frame| frame[0] == 0x88 && frame[2..] == code.to_be_bytes());
+            assert!(close, "{code} is not in {:?}", String::from_utf8_lossy(&heard));
+        }
+        cancel.cancel();
+        tracker.close();
+        tracker.wait().await;
     }
 }

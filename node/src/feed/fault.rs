@@ -1,5 +1,9 @@
 //! What went wrong, in the words that REST answers and socket frames share.
 
+use axum::http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use crate::store::Refused;
 
 /// A refusal: a word for programs, a sentence for people.
@@ -12,8 +16,9 @@ pub struct Fault {
     pub detail: String,
 }
 
-/// The words for what can go wrong between a client and the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// The words for what can go wrong between a client and the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each is explained by the sentence beside it")]
 pub enum Code {
     BadRequest,
@@ -22,18 +27,26 @@ pub enum Code {
     BadStart,
     BadCursor,
     BadRecord,
-    TooBig,
     Unauthorized,
     Forbidden,
-    Overloaded,
-    Draining,
-    StorageFull,
-    StorageFailed,
+    NotFound,
+    MethodNotAllowed,
+    NotAcceptable,
+    Timeout,
     NoPeers,
     NoArchive,
-    NotFound,
-    Gone,
     Conflict,
+    Gone,
+    TooBig,
+    UnsupportedMediaType,
+    UpgradeRequired,
+    Overloaded,
+    Internal,
+    NotImplemented,
+    Draining,
+    Starting,
+    StorageFailed,
+    StorageFull,
 }
 
 impl Code {
@@ -46,39 +59,54 @@ impl Code {
             Self::BadStart => "bad_start",
             Self::BadCursor => "bad_cursor",
             Self::BadRecord => "bad_record",
-            Self::TooBig => "too_big",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
-            Self::Overloaded => "overloaded",
-            Self::Draining => "draining",
-            Self::StorageFull => "storage_full",
-            Self::StorageFailed => "storage_failed",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::NotAcceptable => "not_acceptable",
+            Self::Timeout => "timeout",
             Self::NoPeers => "no_peers",
             Self::NoArchive => "no_archive",
-            Self::NotFound => "not_found",
-            Self::Gone => "gone",
             Self::Conflict => "conflict",
+            Self::Gone => "gone",
+            Self::TooBig => "too_big",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::Overloaded => "overloaded",
+            Self::Internal => "internal",
+            Self::NotImplemented => "not_implemented",
+            Self::Draining => "draining",
+            Self::Starting => "starting",
+            Self::StorageFailed => "storage_failed",
+            Self::StorageFull => "storage_full",
         }
     }
 
     /// The HTTP status that says the same.
-    pub fn status(self) -> u16 {
+    pub fn status(self) -> StatusCode {
         match self {
             Self::BadRequest
             | Self::BadTopic
             | Self::BadFilter
             | Self::BadStart
             | Self::BadCursor
-            | Self::BadRecord => 400,
-            Self::Unauthorized => 401,
-            Self::Forbidden => 403,
-            Self::NotFound => 404,
-            Self::NoPeers | Self::NoArchive | Self::Conflict => 409,
-            Self::Gone => 410,
-            Self::TooBig => 413,
-            Self::Overloaded => 429,
-            Self::Draining | Self::StorageFailed => 503,
-            Self::StorageFull => 507,
+            | Self::BadRecord => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::NoPeers | Self::NoArchive | Self::Conflict => StatusCode::CONFLICT,
+            Self::Gone => StatusCode::GONE,
+            Self::TooBig => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::Draining | Self::Starting | Self::StorageFailed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 }
@@ -99,5 +127,24 @@ impl From<Refused> for Fault {
             Refused::Failed => Code::StorageFailed,
         };
         Self::new(code, refused.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_the_same_word_in_answers_and_frames() {
+        for (code, status) in [
+            (Code::BadStart, 400),
+            (Code::MethodNotAllowed, 405),
+            (Code::NoPeers, 409),
+            (Code::UnsupportedMediaType, 415),
+            (Code::StorageFull, 507),
+        ] {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+            assert_eq!(code.status().as_u16(), status, "{code:?}");
+        }
     }
 }

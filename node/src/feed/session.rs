@@ -195,7 +195,7 @@ impl Session {
             Some(reference) => serde_json::from_str(reference.get()).unwrap_or(Value::Null),
             None => Value::Null,
         };
-        match self.rights.publish.as_ref().ok_or_else(unauthorized).and_then(|who| new_record(text, who)) {
+        match self.rights.publish.clone().and_then(|publisher| new_record(text, publisher)) {
             Ok(record) => self.offer(Some(reference), record).await,
             Err(fault) => self.answer(Answer { reference: Some(reference), taken: Err(fault) }).await,
         }
@@ -256,14 +256,7 @@ struct Kind<'a> {
     reference: Option<&'a RawValue>,
 }
 
-fn unauthorized() -> Fault {
-    Fault::new(
-        Code::Unauthorized,
-        "publishing needs a token (Authorization: Bearer …, or ticket= in the query), or a node with --open-publish",
-    )
-}
-
-fn new_record(text: &str, publisher: &Publisher) -> Result<NewRecord, Fault> {
+fn new_record(text: &str, publisher: Publisher) -> Result<NewRecord, Fault> {
     let object: PublishObject<'_> = serde_json::from_str(text)
         .map_err(|error| Fault::new(Code::BadRecord, format!("not a record to publish: {error}")))?;
     if object.reference.is_some_and(|reference| reference.get().len() > MAX_REFERENCE) {
@@ -279,7 +272,7 @@ fn new_record(text: &str, publisher: &Publisher) -> Result<NewRecord, Fault> {
         topic,
         payload: payload.into(),
         content_type,
-        publisher: publisher.0.clone(),
+        publisher: publisher.0,
         publisher_signature,
         dedupe,
         source: None,

@@ -29,24 +29,31 @@ const PUBLISH_READ_BUFFER: usize = 64 << 10;
 const WRITE_BUFFER: usize = 16 << 10;
 /// What may wait to be written: a frame of the greatest record on top of a full buffer.
 const MAX_WRITE_BUFFER: usize = 512 << 10;
-/// The longest message: a payload of the greatest length as base64, with its surroundings.
-const MAX_MESSAGE: usize = 512 << 10;
+/// The longest message of a publisher: a payload of the greatest length as base64, with its surroundings.
+const MAX_PUBLISH: usize = 512 << 10;
+/// The longest message of who only subscribes: as much as a URL takes (64 KiB), and its surroundings.
+const MAX_SUBSCRIBE: usize = 96 << 10;
 
-/// Sets the buffers of a subscriber's socket.
-pub fn for_feed(ws: WebSocketUpgrade) -> WebSocketUpgrade {
-    limits(ws).read_buffer_size(READ_BUFFER)
+/// Sets the limits of a subscriber's socket, on which it may also publish.
+pub fn for_feed(ws: WebSocketUpgrade, publishes: bool) -> WebSocketUpgrade {
+    limits(ws, if publishes { MAX_PUBLISH } else { MAX_SUBSCRIBE }).read_buffer_size(READ_BUFFER)
 }
 
-/// Sets the buffers of a publisher's socket.
+/// Sets the limits of a publisher's socket.
 pub fn for_publish(ws: WebSocketUpgrade) -> WebSocketUpgrade {
-    limits(ws).read_buffer_size(PUBLISH_READ_BUFFER)
+    limits(ws, MAX_PUBLISH).read_buffer_size(PUBLISH_READ_BUFFER)
 }
 
-fn limits(ws: WebSocketUpgrade) -> WebSocketUpgrade {
+/// Sets the limits of a socket whose client has nothing to say.
+pub fn for_watch(ws: WebSocketUpgrade) -> WebSocketUpgrade {
+    limits(ws, READ_BUFFER).read_buffer_size(READ_BUFFER)
+}
+
+fn limits(ws: WebSocketUpgrade, longest: usize) -> WebSocketUpgrade {
     ws.write_buffer_size(WRITE_BUFFER)
         .max_write_buffer_size(MAX_WRITE_BUFFER)
-        .max_message_size(MAX_MESSAGE)
-        .max_frame_size(MAX_MESSAGE)
+        .max_message_size(longest)
+        .max_frame_size(longest)
 }
 
 /// An open WebSocket.
@@ -124,6 +131,15 @@ impl Socket {
     /// How the connection ends.
     pub async fn text(&mut self, text: String) -> Result<(), Ended> {
         self.put(Message::Text(text.into())).await
+    }
+
+    /// Sends a text at once.
+    ///
+    /// # Errors
+    /// How the connection ends.
+    pub async fn say(&mut self, text: Utf8Bytes) -> Result<(), Ended> {
+        self.put(Message::Text(text)).await?;
+        self.flush().await
     }
 
     async fn put(&mut self, message: Message) -> Result<(), Ended> {

@@ -40,7 +40,7 @@ fn peer() -> SocketAddr {
 fn answer(result: Result<Response, Fault>) -> Response {
     result.unwrap_or_else(|fault| {
         let mut response = Response::new(fault.code.as_str().into());
-        *response.status_mut() = axum::http::StatusCode::from_u16(fault.code.status()).unwrap();
+        *response.status_mut() = fault.code.status();
         response
     })
 }
@@ -61,12 +61,12 @@ async fn feed_route(
 async fn publish_route(Shared(routes): Shared<Routes>, ws: WebSocketUpgrade, uri: Uri) -> Response {
     let publisher = Publisher(Some("tester".to_owned()));
     let request = PublishRequest::parse(&uri);
-    answer(request.and_then(|request| routes.feed.publish_socket(ws, request, publisher, peer())))
+    answer(request.and_then(|request| routes.feed.publish_socket(ws, request, publisher)))
 }
 
 impl Server {
     async fn start() -> Self {
-        Self::with(Rights { publish: Some(Publisher(Some("tester".to_owned()))), admin: false }).await
+        Self::with(Rights { publish: Ok(Publisher(Some("tester".to_owned()))) }).await
     }
 
     async fn with(rights: Rights) -> Self {

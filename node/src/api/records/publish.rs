@@ -19,7 +19,7 @@ use super::super::{App, Phase, openapi};
 use super::intake;
 use super::json;
 use crate::feed::start::{check_ack, parse_ack};
-use crate::store::{NewRecord, Refused};
+use crate::store::NewRecord;
 
 /// The longest body.
 const MAX_BODY: usize = 16 << 20;
@@ -156,18 +156,6 @@ fn answer(ids: &[RecordId]) -> Vec<u8> {
     }
     out.extend_from_slice(b"],\"ack\":\"durable\"}");
     out
-}
-
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        let code = match refused {
-            Refused::Overloaded => Code::Overloaded,
-            Refused::Draining => Code::Draining,
-            Refused::Full => Code::StorageFull,
-            Refused::Failed => Code::StorageFailed,
-        };
-        Self::new(code, refused.to_string())
-    }
 }
 
 #[cfg(test)]

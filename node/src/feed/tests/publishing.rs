@@ -54,14 +54,19 @@ async fn it_publishes_on_the_feeds_socket() {
 
 #[tokio::test]
 async fn it_refuses_to_publish_without_the_right() {
-    let server = Server::with(Rights::default()).await;
+    let why = Fault::new(Code::Forbidden, "a page of this origin may not; see --allow-origin");
+    let server = Server::with(Rights { publish: Err(why.clone()) }).await;
     let mut client = server.connect("/feed").await;
     client.word().await;
     client.say(r#"{"type":"publish","ref":1,"topic":"a","payload":1}"#).await;
     let frame = client.frame().await;
-    assert_eq!((frame["code"].as_str(), frame["ref"].as_u64()), (Some("unauthorized"), Some(1)));
+    assert_eq!((frame["code"].as_str(), frame["ref"].as_u64()), (Some("forbidden"), Some(1)));
+    assert_eq!(frame["detail"], why.detail);
     server.put("a", &["1"]).await;
     assert_eq!(client.word().await, "1");
+    // Who may not publish has nothing long to say.
+    client.say(&format!(r#"{{"type":"subscribe","filter":"topic == '{}'"}}"#, "x".repeat(100_000))).await;
+    assert_eq!(client.close_code().await, CloseCode::Size);
 }
 
 #[tokio::test]
