@@ -21,6 +21,7 @@ mod read;
 mod tail;
 mod publish;
 mod verify;
+mod demo_feed;
 
 pub(crate) use output::table;
 
@@ -74,6 +75,9 @@ enum Said {
     /// Show or check the configuration
     #[command(subcommand)]
     Config(configure::ConfigSaid),
+    /// Serve a small made-up market over REST, SSE and WebSocket, with faults on request
+    #[command(after_help = demo_feed::EXAMPLES)]
+    DemoFeed(demo_feed::DemoFeedArgs),
     /// Measure a node through its public API
     #[command(subcommand, after_help = crate::bench::EXAMPLES)]
     Bench(crate::bench::BenchSaid),
@@ -232,6 +236,7 @@ async fn dispatch(said: Said, config: Option<(Config, Vec<config::Setting>)>) ->
         Said::Health(args) => status::health(&args).await,
         Said::Link(args) => done(status::link(&args)),
         Said::Config(said) => done(configure::configure(&said, config.map(|(_, settings)| settings))),
+        Said::DemoFeed(args) => done(Box::pin(demo_feed::demo_feed(&args)).await),
         Said::Bench(said) => done(Box::pin(crate::bench::bench(said)).await),
     }
 }

@@ -13,5 +13,6 @@ pub mod feed;
 pub mod api;
 pub mod metrics;
 pub mod client;
+pub mod demo;
 pub mod cli;
 pub mod bench;
