@@ -50,7 +50,7 @@ pub(super) async fn demo_feed(args: &DemoFeedArgs) -> anyhow::Result<()> {
 fn announce(args: &DemoFeedArgs, addresses: &Addresses) -> anyhow::Result<()> {
     if let Some(path) = &args.address_file {
         let line = [serde_json::to_vec(addresses)?, b"\n".to_vec()].concat();
-        write_atomically(path, &line, 0o644)
+        write_atomically(&std::path::absolute(path)?, &line, 0o644)
             .with_context(|| format!("cannot write to {}", path.display()))?;
     }
     let mut out = Out::new();

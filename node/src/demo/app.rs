@@ -171,7 +171,7 @@ pub(super) fn query(uri: &Uri, name: &str) -> Option<String> {
 
 async fn index(State(app): State<App>) -> String {
     let list = |rows: &[(&str, &str)]| -> String {
-        rows.iter().map(|(name, words)| format!("  {name:<20} {words}\n")).collect()
+        rows.iter().map(|(name, words)| format!("  {name:<33} {words}\n")).collect()
     };
     format!(
         "A made-up market of {} instruments.\n\nEndpoints:\n{}\nIn a query:\n{}\nFaults:\n{}",

@@ -30,7 +30,7 @@ pub const WORDS: [(&str, &str); 20] = [
     ("drop", "the connection is closed without a word"),
     ("redirect-loop", "a redirect to itself"),
     ("redirect:URL", "a redirect to that URL"),
-    ("bomb", "1 GiB, packed into 1 MiB"),
+    ("bomb", "1 GiB, packed into 5 MiB"),
     ("deep", "a list in a list, 100,000 deep"),
     ("endless", "bytes without an end"),
     ("headers", "1 MiB of headers"),

@@ -1,5 +1,8 @@
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::*;
 
@@ -101,5 +104,60 @@ async fn it_resumes_a_stream() {
     let second = ask(&feed, &head, "", |text| text.matches("id: ").count() >= 3).await;
     let again: Vec<&str> = second.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
     assert_eq!(ids[2], again[0], "{first}\n{second}");
+    feed.stop().await;
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<TcpStream>;
+
+async fn socket(feed: &DemoFeed, path: &str) -> Socket {
+    let http = feed.addresses().http;
+    let stream = TcpStream::connect(http).await.unwrap();
+    tokio_tungstenite::client_async(format!("ws://{http}{path}"), stream).await.unwrap().0
+}
+
+/// The next message of a channel, or that names a method; `None` where the socket ends.
+async fn next(socket: &mut Socket, word: &str) -> Option<Value> {
+    let reading = async {
+        while let Some(Ok(message)) = socket.next().await {
+            let text = message.into_text().unwrap_or_default();
+            if text.contains(word) {
+                return serde_json::from_str(&text).ok();
+            }
+        }
+        None
+    };
+    tokio::time::timeout(Duration::from_secs(5), reading).await.unwrap()
+}
+
+#[tokio::test]
+async fn it_talks_over_websockets() {
+    let feed = feed().await;
+    let mut asked = socket(&feed, "/ws?heartbeat=50").await;
+    assert_eq!(next(&mut asked, "status").await.unwrap()["system"], "online");
+    let subscribe = r#"{"method":"subscribe","params":{"channel":"trade","symbol":["SOL/USD"]}}"#;
+    asked.send(Message::text(subscribe)).await.unwrap();
+    assert_eq!(next(&mut asked, "subscribe").await.unwrap()["success"], true);
+    let (first, second) =
+        (next(&mut asked, "trade").await.unwrap(), next(&mut asked, "trade").await.unwrap());
+    assert_eq!(first["data"][0]["symbol"], "SOL/USD");
+    assert_eq!(first["data"][0]["n"].as_u64().map(|n| n + 1), second["data"][0]["n"].as_u64());
+    assert!(next(&mut asked, "heartbeat").await.is_some());
+    asked.send(Message::text(r#"{"method":"ping","req_id":3}"#)).await.unwrap();
+    assert_eq!(next(&mut asked, "pong").await.unwrap()["req_id"], 3);
+    let mut bare = socket(&feed, "/ws/1").await;
+    assert_eq!(next(&mut bare, "symbol").await.unwrap()["symbol"], "ETH/USD");
+    let mut strict = socket(&feed, "/ws/1?ping_within=100").await;
+    assert!(next(&mut strict, "never").await.is_none());
+    ask(&feed, "POST /faults", r#"{"path": "/ws/1", "fault": "drop"}"#, whole).await;
+    assert!(next(&mut bare, "never").await.is_none());
+    ask(&feed, "POST /faults", r#"{"path": "/ws", "fault": "heartbeats"}"#, whole).await;
+    // What was sent before stands in the buffers.
+    let until = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < until {
+        next(&mut asked, "").await.unwrap();
+    }
+    for _ in 0..5 {
+        assert_eq!(next(&mut asked, "").await.unwrap()["channel"], "heartbeat");
+    }
     feed.stop().await;
 }

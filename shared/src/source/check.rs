@@ -138,7 +138,10 @@ impl SourceDefinition {
             if given && !kinds.contains(&self.kind) {
                 let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
                 let (own, theirs) = (self.kind.as_str(), kinds.join(" and "));
-                found.say(field, format!("{field} belongs to sources of kind {theirs}, and this one is {own}"));
+                found.say(
+                    field,
+                    format!("{field} belongs to sources of kind {theirs}, and this one is {own}"),
+                );
             }
         }
     }

@@ -91,7 +91,10 @@ fn headers(definition: &SourceDefinition, found: &mut Found) {
         }
         seen.push(lower);
         if value.len() > LIMITS.text {
-            found.say(&field, format!("the value has {} bytes; at most {} are taken", value.len(), LIMITS.text));
+            found.say(
+                &field,
+                format!("the value has {} bytes; at most {} are taken", value.len(), LIMITS.text),
+            );
         }
         if value.bytes().any(|byte| byte != b'\t' && (byte < b' ' || byte == 0x7f)) {
             found.say(&field, "the value holds a line break or another control character; leave it out");

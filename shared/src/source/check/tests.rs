@@ -122,9 +122,12 @@ fn it_checks_methods_and_bodies() {
 
 #[test]
 fn it_checks_headers() {
-    for (name, value) in
-        [("X-Key", "a b"), ("authorization", "Bearer ${secret:K}"), ("x!#$%&'*+-.^_`|~9", "\u{e4}"), ("X", "")]
-    {
+    for (name, value) in [
+        ("X-Key", "a b"),
+        ("authorization", "Bearer ${secret:K}"),
+        ("x!#$%&'*+-.^_`|~9", "\u{e4}"),
+        ("X", ""),
+    ] {
         check("sse", json!({"headers": {name: value}}), &[]);
     }
     for (name, value) in [
@@ -194,7 +197,11 @@ fn it_takes_secrets_in_few_places() {
     check("rest", json!({"name": "${secret:K}"}), &["name"]);
     check("rest", json!({"method": "POST", "body": {"a": "${secret:K}"}}), &[]);
     check("rest", json!({"method": "POST", "body": "${secret:a b}"}), &["body"]);
-    check("websocket", json!({"open": ["${secret:K}"], "ping": {"every_ms": 1000, "frame": "${secret:K}"}}), &[]);
+    check(
+        "websocket",
+        json!({"open": ["${secret:K}"], "ping": {"every_ms": 1000, "frame": "${secret:K}"}}),
+        &[],
+    );
     check("websocket", json!({"open": ["${secret:"]}), &["open[0]"]);
 }
 

@@ -10,7 +10,8 @@ pub(super) fn check(template: &str, found: &mut Found) {
     }
     if template.len() > LIMITS.expression {
         let most = LIMITS.expression;
-        return found.say("topic", format!("the topic has {} bytes; at most {most} are taken", template.len()));
+        return found
+            .say("topic", format!("the topic has {} bytes; at most {most} are taken", template.len()));
     }
     if template.starts_with('$') && !template.starts_with("${") {
         return found.say("topic", "topics that begin with $ are the node's own; begin with another name");
