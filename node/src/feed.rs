@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anode_shared::cursor::Cursor;
 use anode_shared::status::{Component, State, SubscriberStatus};
@@ -26,6 +26,7 @@ pub mod filter;
 pub mod start;
 pub mod payloads;
 pub mod subscriber;
+pub mod turns;
 pub mod tail;
 pub mod registry;
 pub mod outlet;
@@ -90,8 +91,13 @@ pub struct Feed {
 impl Feed {
     /// A feed of this store.
     pub fn new(store: Store) -> Self {
+        Self::with_stall(store, outlet::STALL)
+    }
+
+    /// The same where clients may accept nothing for so long.
+    fn with_stall(store: Store, stall: Duration) -> Self {
         Self {
-            hub: Arc::new(Hub::new(store)),
+            hub: Arc::new(Hub::new(store, stall)),
             publishers: Arc::new(Semaphore::new(MAX_PUBLISHERS)),
             tracker: TaskTracker::new(),
             cancel: CancellationToken::new(),
@@ -115,7 +121,7 @@ impl Feed {
         Ok(socket::for_feed(ws, rights.publish.is_ok()).on_upgrade(move |ws| {
             let wanted = request.subscription;
             let tail = hub.tail(&wanted, Mark::Begin, request.format, hub::SOCKET_PACE);
-            let socket = socket::Socket::new(ws, request.format);
+            let socket = socket::Socket::new(ws, request.format, hub.stall);
             let session =
                 Box::new(session::Session::new(socket, tail, seat, Arc::clone(&hub), rights, cancel));
             tracker.track_future(async move { hub.totals.count_end(session.run().await) })
@@ -142,7 +148,7 @@ impl Feed {
         }
         let seat = self.seat("sse", &request, address)?;
         let tail = self.hub.tail(&request.subscription, Mark::Begin, Format::Json, hub::EVENTS_PACE);
-        let (response, events) = sse::response();
+        let (response, events) = sse::response(self.hub.stall);
         let (totals, cancel) = (Arc::clone(&self.hub.totals), self.cancel.clone());
         self.tracker.spawn(async move {
             let ended = sse::run(events, tail, seat, Arc::clone(&totals), cancel).await;
@@ -168,7 +174,7 @@ impl Feed {
         })?;
         let (hub, tracker, cancel) = (Arc::clone(&self.hub), self.tracker.clone(), self.cancel.clone());
         Ok(socket::for_publish(ws).on_upgrade(move |ws| {
-            let socket = socket::Socket::new(ws, Format::Json);
+            let socket = socket::Socket::new(ws, Format::Json, hub.stall);
             let intake = publish::Intake::new(socket, request, publisher, Arc::clone(&hub), cancel);
             tracker.track_future(async move {
                 hub.totals.count_end(intake.run().await);

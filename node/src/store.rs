@@ -24,12 +24,14 @@ mod loaded;
 mod place;
 mod read;
 mod reader;
+mod opening;
 mod history;
 
 #[cfg(test)]
 mod tests;
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,7 +39,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::task::{Context, Poll};
 
 use anode_shared::batch::Proof;
-use anode_shared::cursor::{Cursor, Seen};
+use anode_shared::cursor::Cursor;
 use anode_shared::frames::GapReason;
 use anode_shared::ids::{Origin, RecordId};
 use anode_shared::status::TopicStatus;
@@ -52,13 +54,13 @@ pub use disk::memory::Memory;
 pub use disk::{Disk, DiskFile, Folder};
 pub use history::{Direction, History, HistoryError, Page};
 pub use loaded::{Loaded, Slice};
+pub use opening::{Opening, OpeningError};
 pub use options::{Holders, Nobody, StoreOptions, system_time};
 pub use own::{NewRecord, Source};
 pub use reader::{Item, Lag, Reader, Step, Then};
 pub use replay::{ForkEntry, SignedHeader};
 pub use shared::{Counters, Refused};
 
-use place::Place;
 use shared::Shared;
 use writer::{Command, Reply};
 
@@ -279,28 +281,30 @@ impl Store {
         *self.shared.newest.borrow()
     }
 
-    /// A reader that begins at `start`. `keep` is its filter, for `last:N` and `latest`. Blocks.
+    /// Begins to open a reader. Blocks.
     ///
     /// # Errors
     /// When storage cannot be read.
+    pub fn open_reader(&self, start: &Start, topics: Topics) -> io::Result<Opening> {
+        Opening::new(self.shared.clone(), start, topics)
+    }
+
+    /// A reader that begins at `start`. `keep` is its filter, for `last:N`. Blocks, however long that takes.
+    ///
+    /// # Errors
+    /// When storage cannot be read, or too much is asked for.
     pub fn reader(
         &self,
         start: &Start,
         topics: Topics,
         keep: &dyn Fn(&Loaded, usize) -> bool,
-    ) -> anyhow::Result<Reader> {
-        let mut first = Vec::new();
-        let cursor = self.shared.begin(start, &topics, keep, &mut first)?;
-        // What arrived since the cursor was taken comes behind it.
-        first.retain(|item| match item {
-            Item::Records(slice) => match cursor.seen(slice.batch().key()) {
-                Seen::UpTo(seq) => slice.batch().seq(slice.range().start) <= seq,
-                Seen::Done | Seen::FromHead => true,
-            },
-            Item::Gap(_) | Item::CaughtUp => true,
-        });
-        let (place, segment) = self.shared.attach(cursor);
-        Ok(Reader::new(self.shared.clone(), topics, place, segment, first))
+    ) -> Result<Reader, OpeningError> {
+        let mut opening = self.open_reader(start, topics)?;
+        loop {
+            if let Some(reader) = opening.round(keep)? {
+                return Ok(reader);
+            }
+        }
     }
 
     /// Stored records by time. Blocks.
@@ -393,53 +397,5 @@ impl Store {
             // The writer answers or has ended; either way nothing is in flight any more.
             let _ = done.recv();
         }
-    }
-}
-
-impl Shared {
-    /// A reader's place at this moment, and the segment that it stands in.
-    fn attach(&self, cursor: Cursor) -> (Place, Arc<segment::Segment>) {
-        // The tail and the segments move on together under the order's eyes: an arrival that comes between is passed later.
-        let order = self.order();
-        let heads = order.heads();
-        let kept = |key| order.logs.get(&key).is_some_and(|log| log.floor <= log.head);
-        let place = Place::attach(cursor, order.next, &heads, &kept);
-        let position = place.position;
-        drop(order);
-        let segments = self.all_segments();
-        let here = segments
-            .iter()
-            .rev()
-            .find(|segment| segment.first_arrival().is_ok_and(|first| first <= position));
-        // There is always a segment: the one that is written to.
-        let segment = here.unwrap_or(&segments[segments.len() - 1]).clone();
-        (place, segment)
-    }
-
-    /// Turns where a reader begins into a cursor, and what it is given first.
-    fn begin(
-        &self,
-        start: &Start,
-        topics: &Topics,
-        keep: &dyn Fn(&Loaded, usize) -> bool,
-        first: &mut Vec<Item>,
-    ) -> anyhow::Result<Cursor> {
-        let now = (self.options.clock)();
-        Ok(match start {
-            Start::Live => self.live_cursor(now),
-            Start::Earliest => Cursor::new(0),
-            Start::After(cursor) => cursor.clone(),
-            Start::Time(time) => self.cursor_at(*time)?,
-            Start::Last(count) => {
-                let cursor = self.live_cursor(now);
-                *first = self.newest_records(*count, topics, keep)?;
-                cursor
-            }
-            Start::Latest => {
-                let cursor = self.live_cursor(now);
-                *first = self.newest_of_each(topics, keep)?;
-                cursor
-            }
-        })
     }
 }

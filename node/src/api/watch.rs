@@ -21,6 +21,7 @@ use super::events::Events;
 use super::monitor::{PERIOD, text};
 use super::problem::{Code, Problem};
 use super::{App, openapi};
+use crate::feed::outlet::STALL;
 use crate::feed::registry::Ended;
 use crate::feed::socket::{Socket, for_watch};
 use crate::feed::start::Format;
@@ -129,7 +130,7 @@ async fn due<T: Clone>(channel: &mut watch::Receiver<T>, time: Instant) -> Optio
 }
 
 async fn run(socket: WebSocket, mut watcher: Watcher) {
-    let mut socket = Socket::new(socket, Format::Json);
+    let mut socket = Socket::new(socket, Format::Json, STALL);
     let ended = loop {
         let turn = tokio::select! {
             message = watcher.next() => match message {

@@ -3,21 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
-
 use super::payloads::Payloads;
 use super::registry::{Registry, Totals};
 use super::start::{Format, Subscription};
 use super::subscriber::{Mark, Sieve, Subscriber};
 use super::tail::Tail;
+use super::turns::Turns;
 use crate::store::{Start, Store};
 
 /// How long a WebSocket goes at most without a cursor while anything moves.
 pub const SOCKET_PACE: Duration = Duration::from_secs(5);
 /// The same for events, whose clients resume by nothing else.
 pub const EVENTS_PACE: Duration = Duration::from_secs(1);
-/// How many readers read storage at once: more would only take turns on the same disk and cores.
-const READING: usize = 8;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -28,19 +25,22 @@ pub struct Hub {
     pub registry: Arc<Registry>,
     /// What they did.
     pub totals: Arc<Totals>,
+    /// How long a client may accept nothing.
+    pub stall: Duration,
     payloads: Arc<Payloads>,
-    reading: Arc<Semaphore>,
+    turns: Arc<Turns>,
 }
 
 impl Hub {
     /// Nobody connected yet.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, stall: Duration) -> Self {
         Self {
             store,
             registry: Arc::default(),
             totals: Arc::default(),
+            stall,
             payloads: Arc::default(),
-            reading: Arc::new(Semaphore::new(READING)),
+            turns: Arc::default(),
         }
     }
 
@@ -53,6 +53,6 @@ impl Hub {
         };
         let live = wanted.begin == Start::Live;
         let subscriber = Subscriber::new(sieve.clone(), pace, first, live, Instant::now());
-        Tail::open(&self.store, wanted, sieve, subscriber, format, &self.reading)
+        Tail::open(&self.store, wanted, sieve, subscriber, format, &self.turns)
     }
 }

@@ -91,6 +91,7 @@ pub async fn burst<O: Outlet>(
             Work::Send(Next::Cursor(_) | Next::Yield | Next::Poll | Next::Storage | Next::Wait(_)) => {}
             Work::Stand(mark, cursor) => stand(outlet, mark, cursor.to_string()).await?,
         }
+        tail.sent();
         next = if bytes < BURST { tail.at_once(now).map_err(|_| Ended::Failed)? } else { None };
     }
     outlet.flush().await?;

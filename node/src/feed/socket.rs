@@ -11,7 +11,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite;
 
-use super::outlet::{Outlet, STALL};
+use super::outlet::Outlet;
 use super::registry::Ended;
 use super::start::Format;
 
@@ -19,8 +19,11 @@ use super::start::Format;
 const PING: Duration = Duration::from_secs(20);
 /// One that gave none for so long, while it was sent nothing else, is gone.
 const GONE: Duration = Duration::from_secs(60);
-/// How long a close may take: the frame out, the client's answer in.
+/// How long each half of a close may take: the frame out, the client's answer in.
 const CLOSING: Duration = Duration::from_secs(1);
+/// The same for a client that took nothing for too long: the cursor with which it can come back stands behind all that it
+/// has not taken yet. With the stall itself, less than the time after which the connection is cut below.
+const LAST_CHANCE: Duration = Duration::from_secs(15);
 /// A subscriber sends little; its buffer is the largest part of what an idle one costs.
 const READ_BUFFER: usize = 4 << 10;
 /// A publisher sends much: fewer reads for more frames.
@@ -65,16 +68,18 @@ pub struct Socket {
     heard: Instant,
     /// When something other than a ping was last sent.
     sent: Instant,
+    /// How long the client may accept nothing.
+    stall: Duration,
 }
 
 impl Socket {
     /// A socket that was just opened.
-    pub fn new(ws: WebSocket, format: Format) -> Self {
+    pub fn new(ws: WebSocket, format: Format, stall: Duration) -> Self {
         let now = Instant::now();
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.reset();
-        Self { ws, format, ping, heard: now, sent: now }
+        Self { ws, format, ping, heard: now, sent: now, stall }
     }
 
     /// Waits for what the client says next: a text or bytes. Answers to pings pass by.
@@ -147,7 +152,7 @@ impl Socket {
         // A timer is only worth its cost where the socket is full.
         let taken = match poll_fn(|context| Poll::Ready(taking.as_mut().poll(context))).await {
             Poll::Ready(taken) => taken,
-            Poll::Pending => timeout(STALL, taking).await.map_err(|_| Ended::Stalled)?,
+            Poll::Pending => timeout(self.stall, taking).await.map_err(|_| Ended::Stalled)?,
         };
         taken.map_err(|_| Ended::Left)
     }
@@ -156,28 +161,29 @@ impl Socket {
         let mut flushing = pin!(self.ws.flush());
         let flushed = match poll_fn(|context| Poll::Ready(flushing.as_mut().poll(context))).await {
             Poll::Ready(flushed) => flushed,
-            Poll::Pending => timeout(STALL, flushing).await.map_err(|_| Ended::Stalled)?,
+            Poll::Pending => timeout(self.stall, flushing).await.map_err(|_| Ended::Stalled)?,
         };
         flushed.map_err(|_| Ended::Left)
     }
 
     /// Says goodbye, after `last` where the client still takes it.
     pub async fn close(mut self, ended: Ended, last: Option<Bytes>) {
-        let goodbye = async {
-            if let Some((code, reason)) = closing(ended) {
-                if let Some(last) = last {
-                    self.ws.feed(self.message(last)).await?;
-                }
-                let frame = CloseFrame { code, reason: reason.into() };
-                self.ws.send(Message::Close(Some(frame))).await?;
-            }
+        let patience = if ended == Ended::Stalled { LAST_CHANCE } else { CLOSING };
+        // Whoever does not take it is cut off.
+        if let Ok(Ok(())) = timeout(patience, self.goodbye(ended, last)).await {
             // A client's own close is answered by reading on. What it still says is read, or the kernel would cut off
             // what it has not read yet.
-            while let Some(Ok(_)) = self.ws.next().await {}
-            Ok::<_, axum::Error>(())
-        };
-        // Whoever does not take it is cut off.
-        let _ = timeout(CLOSING, goodbye).await;
+            let _ = timeout(CLOSING, async { while let Some(Ok(_)) = self.ws.next().await {} }).await;
+        }
+    }
+
+    async fn goodbye(&mut self, ended: Ended, last: Option<Bytes>) -> Result<(), axum::Error> {
+        let Some((code, reason)) = closing(ended) else { return Ok(()) };
+        if let Some(last) = last {
+            let last = self.message(last);
+            self.ws.feed(last).await?;
+        }
+        self.ws.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await
     }
 
     fn message(&self, frame: Bytes) -> Message {

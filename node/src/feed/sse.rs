@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::fault::Fault;
-use super::outlet::{Outlet, STALL, burst, encode, error_frame};
+use super::outlet::{Outlet, burst, encode, error_frame};
 use super::registry::{Ended, Seat, Totals};
 use super::start::Format;
 use super::tail::{Tail, Work};
@@ -28,7 +28,7 @@ const CHUNK: usize = 16 << 10;
 const CHUNKS: usize = 2;
 
 /// The response, and what feeds it.
-pub fn response() -> (Response, Events) {
+pub fn response(stall: Duration) -> (Response, Events) {
     let (to, from) = mpsc::channel(CHUNKS);
     let mut response = Response::new(Body::from_stream(Chunks(from)));
     let headers = response.headers_mut();
@@ -36,7 +36,7 @@ pub fn response() -> (Response, Events) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // nginx gathers what it forwards unless it is told not to.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    (response, Events { to, chunk: BytesMut::new() })
+    (response, Events { to, chunk: BytesMut::new(), stall })
 }
 
 struct Chunks(mpsc::Receiver<Bytes>);
@@ -54,6 +54,8 @@ impl Stream for Chunks {
 pub struct Events {
     to: mpsc::Sender<Bytes>,
     chunk: BytesMut,
+    /// How long the client may accept nothing.
+    stall: Duration,
 }
 
 impl Events {
@@ -88,7 +90,7 @@ impl Events {
             return Ok(());
         }
         let chunk = self.chunk.split().freeze();
-        match tokio::time::timeout(STALL, self.to.send(chunk)).await {
+        match tokio::time::timeout(self.stall, self.to.send(chunk)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Ended::Left),
             Err(_) => Err(Ended::Stalled),
@@ -166,7 +168,7 @@ mod tests {
     use super::*;
 
     fn written(data: &str, id: Option<&str>) -> String {
-        let (_, mut events) = response();
+        let (_, mut events) = response(Duration::ZERO);
         events.event(data.as_bytes(), id);
         String::from_utf8(events.chunk.to_vec()).unwrap()
     }

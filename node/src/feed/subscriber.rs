@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anode_shared::frames::Gap;
+use anode_shared::ids::LogKey;
 use anode_shared::topic::Topics;
 
 use super::filter::{Filter, Verdict};
@@ -74,8 +75,8 @@ pub struct Subscriber {
     /// Whether the items come from the tail, which others read too.
     shared: bool,
     moved: bool,
-    /// A gap was handed on and may not have been sent yet.
-    handing: bool,
+    /// What was handed on and may not have been sent yet.
+    handing: Option<(LogKey, u64)>,
     told: Instant,
     /// A live subscription says `caught_up` before all else, and not again when the reader says it.
     caught_up: bool,
@@ -101,7 +102,7 @@ impl Subscriber {
             then: Then::More,
             shared: true,
             moved: false,
-            handing: false,
+            handing: None,
             told: now,
             caught_up: live,
             filter_errors: 0,
@@ -121,9 +122,21 @@ impl Subscriber {
         self.then = Then::More;
     }
 
-    /// Whether all that the reader gave was handed on, so that its cursor is true.
-    pub fn is_even(&self) -> bool {
-        self.slice.is_none() && self.items.is_empty() && !self.handing
+    /// Says that what was handed on last was sent.
+    pub fn sent(&mut self) {
+        self.handing = None;
+    }
+
+    /// What the reader gave and was not sent: each log's seqs from which on that holds.
+    pub fn unsent(&self) -> impl Iterator<Item = (LogKey, u64)> {
+        let begun = self.slice.as_ref().filter(|(slice, place, _)| *place < slice.range().end);
+        let begun = begun.map(|(slice, place, _)| (slice.batch().key(), slice.batch().seq(*place)));
+        let rest = self.items.iter().filter_map(|item| match item {
+            Item::Records(slice) => Some((slice.batch().key(), slice.batch().seq(slice.range().start))),
+            Item::Gap(gap) => Some((gap.log, gap.from)),
+            Item::CaughtUp => None,
+        });
+        self.handing.into_iter().chain(begun).chain(rest)
     }
 
     /// How many records the filter erred on since this was last asked.
@@ -133,7 +146,7 @@ impl Subscriber {
 
     /// What to do next.
     pub fn next(&mut self, now: Instant) -> Next {
-        self.handing = false;
+        self.sent();
         loop {
             if let Some(mark) = self.marks.pop_front() {
                 self.told = now;
@@ -141,6 +154,7 @@ impl Subscriber {
                 return Next::Cursor(mark);
             }
             if let Some((batch, index)) = self.next_record() {
+                self.handing = Some((batch.key(), batch.seq(index)));
                 return Next::Record(batch, index);
             }
             if self.spent > QUANTUM {
@@ -151,7 +165,7 @@ impl Subscriber {
                 Some(Item::Records(slice)) => self.open(slice),
                 Some(Item::Gap(gap)) => {
                     self.moved = true;
-                    self.handing = true;
+                    self.handing = Some((gap.log, gap.from));
                     return Next::Gap(gap);
                 }
                 Some(Item::CaughtUp) if self.caught_up => self.caught_up = false,

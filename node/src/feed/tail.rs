@@ -1,33 +1,30 @@
 //! Drives a subscriber's reader: out of memory where it can, out of storage on threads that may block.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anode_shared::cursor::Cursor;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::fault::{Code, Fault};
 use super::start::{Format, Subscription};
 use super::subscriber::{Mark, Next, Sieve, Subscriber};
-use crate::store::{Item, Lag, Reader, Start, Step, Store};
+use super::turns::{Away, Turns};
+use crate::store::{Item, Lag, Loaded, Opening, OpeningError, Reader, Step, Store};
 
-/// What blocks, done elsewhere: the reader goes there and comes back.
-type Away = Pin<Box<dyn Future<Output = Back> + Send>>;
-
-/// What comes back.
+/// What comes back from where blocking is allowed: the reader goes there and comes back.
 enum Back {
-    Opened(Result<(Box<Reader>, Cursor), Fault>),
+    /// It did not find yet where it begins.
+    Opening(Box<Opening>),
+    Opened(Box<Reader>, Cursor),
+    Failed(Fault),
     Step(Box<Reader>, Step),
     Cursor(Box<Reader>, Cursor),
-    /// The thread ended without an answer: the runtime is going down, or reading panicked.
-    Lost,
 }
 
 enum Place {
     Here(Box<Reader>),
-    Away(Away),
+    Away(Away<Back>),
     Lost,
 }
 
@@ -49,7 +46,11 @@ pub struct Tail {
     mark: Option<Mark>,
     /// The cursor that the reader began with: where the first mark stands.
     began: Option<Box<Cursor>>,
-    blocking: Arc<Semaphore>,
+    turns: Arc<Turns>,
+    /// The filter, while the reader is being opened.
+    sieve: Option<Sieve>,
+    /// Room for what the reader is given first, as long as not all of that was read.
+    first: Option<OwnedSemaphorePermit>,
     /// Others are to have the thread before more is judged.
     tired: bool,
     format: Format,
@@ -70,19 +71,23 @@ impl Tail {
         sieve: Sieve,
         subscriber: Subscriber,
         format: Format,
-        blocking: &Arc<Semaphore>,
+        turns: &Arc<Turns>,
     ) -> Self {
-        let (newest, store) = (store.newest(), store.clone());
-        let start = wanted.begin.clone();
-        let opening =
-            elsewhere(Arc::clone(blocking), move || Back::Opened(open_reader(&store, &start, &sieve)));
+        let (newest, store, start) = (store.newest(), store.clone(), wanted.begin.clone());
+        let looked_for = sieve.clone();
+        let opening = turns.read(move || match store.open_reader(&start, looked_for.topics.clone()) {
+            Ok(opening) => look(Box::new(opening), &looked_for),
+            Err(error) => Back::Failed(unable(&error.into())),
+        });
         Self {
             subscriber,
             place: Place::Away(opening),
             newest,
             mark: None,
             began: None,
-            blocking: Arc::clone(blocking),
+            turns: Arc::clone(turns),
+            sieve: Some(sieve),
+            first: None,
             tired: false,
             format,
             lag: Lag::default(),
@@ -99,12 +104,17 @@ impl Tail {
         self.subscriber.take_filter_errors()
     }
 
-    /// Where the reader stands, when that can be said at once.
+    /// Where the client stands, when that can be said at once: before all that was not sent.
     pub fn stand(&self) -> Option<Cursor> {
         match &self.place {
-            Place::Here(reader) if self.subscriber.is_even() => Some(reader.cursor()),
-            _ => None,
+            Place::Here(reader) => Some(reader.cursor_before(self.subscriber.unsent())),
+            Place::Away(_) | Place::Lost => None,
         }
+    }
+
+    /// Says that what there was to send was sent.
+    pub fn sent(&mut self) {
+        self.subscriber.sent();
     }
 
     /// Waits until there is something to send. May be dropped and called again.
@@ -142,7 +152,8 @@ impl Tail {
     async fn turn(&mut self, now: Instant) -> Result<Option<Work>, Fault> {
         if let Place::Away(away) = &mut self.place {
             let back = away.as_mut().await;
-            return self.back(back);
+            self.place = Place::Lost;
+            return self.back(back.ok_or_else(lost)?);
         }
         if std::mem::take(&mut self.tired) {
             tokio::task::yield_now().await;
@@ -182,7 +193,7 @@ impl Tail {
         let mut reader = self.reader()?;
         let format = self.format;
         self.lag = reader.lag();
-        self.place = Place::Away(elsewhere(Arc::clone(&self.blocking), move || {
+        self.place = Place::Away(self.turns.read(move || {
             let step = reader.poll_storage();
             encode(&step, format);
             Back::Step(reader, step)
@@ -203,7 +214,7 @@ impl Tail {
             self.mark = None;
             return Ok(Some(Work::Stand(mark, cursor)));
         }
-        self.place = Place::Away(elsewhere(Arc::clone(&self.blocking), move || {
+        self.place = Place::Away(self.turns.read(move || {
             let cursor = reader.cursor();
             Back::Cursor(reader, cursor)
         }));
@@ -211,25 +222,31 @@ impl Tail {
     }
 
     fn back(&mut self, back: Back) -> Result<Option<Work>, Fault> {
-        self.place = Place::Lost;
         match back {
-            Back::Opened(opened) => {
-                let (reader, cursor) = opened?;
+            Back::Failed(fault) => return Err(fault),
+            Back::Opening(opening) => {
+                let sieve = self.sieve.clone().ok_or_else(lost)?;
+                self.place = Place::Away(self.turns.search(move || look(opening, &sieve)));
+            }
+            Back::Opened(reader, cursor) => {
+                self.sieve = None;
+                self.first = self.turns.hold(reader.first_left())?;
                 self.place = Place::Here(reader);
                 self.began = Some(Box::new(cursor));
-                Ok(None)
             }
             Back::Step(reader, step) => {
+                if reader.first_left() == 0 {
+                    self.first = None;
+                }
                 self.place = Place::Here(reader);
                 self.subscriber.give(step, false);
-                Ok(None)
             }
             Back::Cursor(reader, cursor) => {
                 self.place = Place::Here(reader);
-                Ok(self.mark.take().map(|mark| Work::Stand(mark, Box::new(cursor))))
+                return Ok(self.mark.take().map(|mark| Work::Stand(mark, Box::new(cursor))));
             }
-            Back::Lost => Err(lost()),
         }
+        Ok(None)
     }
 
     async fn wait(&mut self, until: Option<Instant>) {
@@ -253,17 +270,29 @@ fn lost() -> Fault {
     Fault::new(Code::StorageFailed, "reading storage ended without an answer")
 }
 
-fn open_reader(store: &Store, start: &Start, sieve: &Sieve) -> Result<(Box<Reader>, Cursor), Fault> {
+/// Looks for where a reader begins, one round long.
+fn look(mut opening: Box<Opening>, sieve: &Sieve) -> Back {
     let filter = sieve.filter.clone();
-    let keep = move |batch: &crate::store::Loaded, index: usize| {
-        filter.as_ref().is_none_or(|filter| filter.matches(batch, index))
-    };
-    let reader = store.reader(start, sieve.topics.clone(), &keep).map_err(|error| {
-        tracing::warn!(%error, "Failed to open a reader");
-        Fault::new(Code::StorageFailed, "storage cannot be read")
-    })?;
-    let cursor = reader.cursor();
-    Ok((Box::new(reader), cursor))
+    let keep =
+        move |batch: &Loaded, index: usize| filter.as_ref().is_none_or(|filter| filter.matches(batch, index));
+    match opening.round(&keep) {
+        Ok(None) => Back::Opening(opening),
+        Ok(Some(reader)) => {
+            let cursor = reader.cursor();
+            Back::Opened(Box::new(reader), cursor)
+        }
+        Err(error) => Back::Failed(unable(&error)),
+    }
+}
+
+fn unable(error: &OpeningError) -> Fault {
+    match error {
+        OpeningError::TooManyTopics => Fault::new(Code::BadStart, error.to_string()),
+        OpeningError::Storage(cause) => {
+            tracing::warn!(error = %cause, "Failed to open a reader");
+            Fault::new(Code::StorageFailed, "storage cannot be read")
+        }
+    }
 }
 
 /// Makes the frames of batches that nobody else looks at, before they come to a thread that must not tarry.
@@ -277,17 +306,4 @@ fn encode(step: &Step, format: Format) {
             }
         }
     }
-}
-
-/// Runs what blocks on a thread that may, when it is its turn: a thousand replays take no thousand threads.
-fn elsewhere(turns: Arc<Semaphore>, work: impl FnOnce() -> Back + Send + 'static) -> Away {
-    Box::pin(async move {
-        let Ok(turn) = turns.acquire_owned().await else { return Back::Lost };
-        let done = tokio::task::spawn_blocking(move || {
-            let back = work();
-            drop(turn);
-            back
-        });
-        done.await.unwrap_or(Back::Lost)
-    })
 }

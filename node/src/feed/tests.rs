@@ -70,10 +70,15 @@ impl Server {
     }
 
     async fn with(rights: Rights) -> Self {
+        Self::patient(rights, outlet::STALL).await
+    }
+
+    /// The same that closes clients that accept nothing for so long.
+    async fn patient(rights: Rights, stall: Duration) -> Self {
         let key = SigningKey::from_bytes(&[9; 32]);
         let store =
             Store::open(Arc::new(Memory::default()), StoreOptions::default(), key, Arc::new(Nobody)).unwrap();
-        let feed = Feed::new(store.clone());
+        let feed = Feed::with_stall(store.clone(), stall);
         let routes = Routes { feed: feed.clone(), rights: Arc::new(Mutex::new(rights)) };
         let router = Router::new()
             .route("/feed", get(feed_route))

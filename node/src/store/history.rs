@@ -25,6 +25,9 @@ use super::shared::{Shared, place_in};
 /// About how many bytes of batches one page may show.
 const PAGE_BYTES: usize = 16 << 20;
 
+/// How many batches and records a page passes at least, however slow the disk is: else a question might never end.
+const LEAST_STEPS: u32 = 1_024;
+
 /// In which order a page shows records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Direction {
@@ -225,7 +228,7 @@ impl<'a> Answer<'a> {
     }
 
     fn walk(&mut self) -> Result<(Shown, Option<String>), HistoryError> {
-        let (mut records, mut bytes) = (Vec::new(), 0);
+        let (mut records, mut bytes, mut steps) = (Vec::new(), 0, 0);
         let mut heap = BinaryHeap::new();
         for (key, (low, high)) in self.ranges.clone() {
             heap.extend(if self.asc() { self.next(key, low, high) } else { self.previous(key, high, low) }?);
@@ -234,7 +237,9 @@ impl<'a> Answer<'a> {
             if self.is_beyond(&walk) {
                 continue;
             }
-            if records.len() >= self.ask.limit || bytes >= PAGE_BYTES || Instant::now() >= self.ask.deadline {
+            let late = steps >= LEAST_STEPS && Instant::now() >= self.ask.deadline;
+            steps += 1;
+            if late || records.len() >= self.ask.limit || bytes >= PAGE_BYTES {
                 heap.push(walk);
                 return Ok((records, Some(self.token(&heap))));
             }

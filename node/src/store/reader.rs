@@ -2,7 +2,7 @@
 //!
 //! [`Place`] decides, without I/O; [`Reader`] fetches what it wants from the tail or from storage.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use anode_shared::ids::{LogId, LogKey};
 use anode_shared::topic::Topics;
 
 use super::loaded::{Loaded, Slice};
+use super::opening::First;
 use super::order::{Heads, What};
 use super::place::{Behind, Place, Take};
 use super::read::{Flags, LogRead, Missing};
@@ -80,8 +81,8 @@ pub struct Reader {
     topics: Topics,
     place: Place,
     segment: Arc<Segment>,
-    /// What `last:N` and `latest` give before all else.
-    first: Vec<Item>,
+    /// What `last:N` and `latest` give before all else, as far as it is still to be read.
+    first: VecDeque<First>,
     live: bool,
     /// Which batches of the segment that was last read by seq hold wanted topics.
     flags: Flags,
@@ -93,7 +94,7 @@ impl Reader {
         topics: Topics,
         place: Place,
         segment: Arc<Segment>,
-        first: Vec<Item>,
+        first: VecDeque<First>,
     ) -> Self {
         Self { shared, topics, place, segment, first, live: false, flags: None }
     }
@@ -101,7 +102,7 @@ impl Reader {
     /// What comes next, as far as it is in memory. Never blocks.
     pub fn poll(&mut self) -> Step {
         if !self.first.is_empty() {
-            return Step { items: std::mem::take(&mut self.first), then: Then::More };
+            return Step { items: Vec::new(), then: Then::Blocking };
         }
         let now = Instant::now();
         let behind = self.place.behind(now);
@@ -178,6 +179,7 @@ impl Reader {
     pub fn poll_storage(&mut self) -> Step {
         let mut out = Vec::new();
         let result = match self.place.behind(Instant::now()) {
+            _ if !self.first.is_empty() => self.read_first(&mut out),
             Behind::Read(key) => self.read_owed(key, &mut out),
             Behind::Wait | Behind::Nothing => self.read_arrivals(&mut out),
         };
@@ -188,6 +190,43 @@ impl Reader {
                 Step { items: out, then: Then::Until(Instant::now() + LOOK_AGAIN) }
             }
         }
+    }
+
+    /// Reads on in what comes before all else.
+    fn read_first(&mut self, out: &mut Vec<Item>) -> io::Result<()> {
+        // Records of one batch need not stand side by side: those of other logs come between.
+        let mut batches: BTreeMap<LogKey, Arc<Loaded>> = BTreeMap::new();
+        let mut room = FROM_STORAGE;
+        while let Some(First { key, from, to }) = self.first.front().copied().filter(|_| room > 0) {
+            let here = batches
+                .get(&key)
+                .filter(|batch| (batch.header().first..=batch.header().last()).contains(&from));
+            let next = if let Some(batch) = here {
+                out.push(Item::Records(Slice::of(batch.clone(), from, to)));
+                to.min(batch.header().last()) + 1
+            } else {
+                let read = self.shared.read_log(key, from, to, &self.topics, &mut self.flags, room)?;
+                let bytes: usize = read.slices.iter().map(|slice| slice.batch().bytes().len()).sum();
+                room = room.saturating_sub(bytes.max(1));
+                batches.extend(read.slices.last().map(|slice| (key, slice.batch().clone())));
+                out.extend(read.slices.into_iter().map(Item::Records));
+                let gap =
+                    read.missing.map(|Missing { to, reason }| Gap { log: key, from: read.next, to, reason });
+                let next = gap.as_ref().map_or(read.next, |gap| gap.to + 1);
+                out.extend(gap.map(Item::Gap));
+                next
+            };
+            match self.first.front_mut().filter(|_| next <= to) {
+                Some(first) => first.from = next,
+                None => _ = self.first.pop_front(),
+            }
+        }
+        Ok(())
+    }
+
+    /// How many ranges it is still to be given before all else.
+    pub fn first_left(&self) -> usize {
+        self.first.len()
     }
 
     /// Reads on in a log that it is owed.
@@ -271,6 +310,11 @@ impl Reader {
 
     /// Where it stands, for every node to understand. What its steps gave must have been handed on.
     pub fn cursor(&self) -> Cursor {
+        self.cursor_before(std::iter::empty())
+    }
+
+    /// Where a client stands that was not sent these yet, nor what follows them in their logs.
+    pub fn cursor_before(&self, unsent: impl Iterator<Item = (LogKey, u64)>) -> Cursor {
         let now = (self.shared.options.clock)();
         let order = self.shared.order();
         let at_end = self.place.position == order.next;
@@ -287,28 +331,11 @@ impl Reader {
             })
         });
         let cursor = self.place.cursor(&heads, finished);
-        if self.first.is_empty() { cursor } else { self.before_first(&cursor, &heads) }
-    }
-
-    /// The cursor before what `last:N` and `latest` give first: behind it come those records again, and what followed them.
-    fn before_first(&self, cursor: &Cursor, heads: &Heads) -> Cursor {
-        let mut oldest: BTreeMap<LogKey, u64> = BTreeMap::new();
-        for item in &self.first {
-            let Item::Records(slice) = item else { continue };
-            let seq = slice.batch().seq(slice.range().start);
-            let known = oldest.entry(slice.batch().key()).or_insert(seq);
-            *known = seq.min(*known);
+        let mut before: BTreeMap<LogKey, u64> = BTreeMap::new();
+        for (key, seq) in self.first.iter().map(|first| (first.key, first.from)).chain(unsent) {
+            before.entry(key).and_modify(|known| *known = seq.min(*known)).or_insert(seq);
         }
-        let mut before = Cursor::new(cursor.since);
-        for (origin, mark) in cursor.done_marks() {
-            let first =
-                oldest.keys().find(|key| key.origin == origin).map_or(mark, |key| LogId(key.log.0 - 1));
-            before.set_done(origin, mark.min(first));
-        }
-        heads.iter().for_each(|(key, head)| before.set(*key, *head));
-        cursor.logs().for_each(|(key, seq)| before.set(key, seq));
-        oldest.iter().for_each(|(key, seq)| before.set(*key, seq - 1));
-        before
+        if before.is_empty() { cursor } else { stand_before(&before, &cursor, &heads) }
     }
 
     /// How far it is behind.
@@ -317,4 +344,17 @@ impl Reader {
         let position = self.place.position;
         Lag { arrivals: next.saturating_sub(position), owed_logs: self.place.owed_behind(), position }
     }
+}
+
+/// The cursor before these records: behind it they come again, and what followed them in their logs.
+fn stand_before(oldest: &BTreeMap<LogKey, u64>, cursor: &Cursor, heads: &Heads) -> Cursor {
+    let mut before = Cursor::new(cursor.since);
+    for (origin, mark) in cursor.done_marks() {
+        let first = oldest.keys().find(|key| key.origin == origin).map_or(mark, |key| LogId(key.log.0 - 1));
+        before.set_done(origin, mark.min(first));
+    }
+    heads.iter().for_each(|(key, head)| before.set(*key, *head));
+    cursor.logs().for_each(|(key, seq)| before.set(key, seq));
+    oldest.iter().for_each(|(key, seq)| before.set(*key, seq - 1));
+    before
 }

@@ -9,18 +9,14 @@ use anode_shared::batch::Predecessor;
 use anode_shared::cursor::Cursor;
 use anode_shared::ids::{Hash, LogId, LogKey, Origin};
 use anode_shared::time::Micros;
-use anode_shared::topic::Topics;
 use anyhow::{Context as _, bail};
 use ed25519_dalek::SigningKey;
 
 use super::dedupe::{self, Dedupe};
 use super::disk::Disk;
-use super::history::{Direction, History};
-use super::loaded::{Loaded, Slice};
 use super::options::{Holders, StoreOptions};
 use super::order::Order;
 use super::own::{Before, OwnLog};
-use super::reader::Item;
 use super::replay::{self, Replayed};
 use super::segment::{FORMAT, Segment, id_of};
 use super::shared::{Found, Shared, place_in};
@@ -270,66 +266,5 @@ impl Shared {
             cursor.set(key, seq);
         }
         Ok(cursor)
-    }
-
-    /// The newest records that match, oldest first.
-    pub(crate) fn newest_records(
-        &self,
-        count: usize,
-        topics: &Topics,
-        keep: &dyn Fn(&Loaded, usize) -> bool,
-    ) -> anyhow::Result<Vec<Item>> {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(2);
-        let ask = History {
-            topics,
-            since: None,
-            until: None,
-            after: None,
-            direction: Direction::Desc,
-            limit: count,
-            page: None,
-            fingerprint: 0,
-            keep,
-            deadline,
-        };
-        let page = self.history(&ask)?;
-        let one = |(batch, index): (Arc<Loaded>, usize)| {
-            let seq = batch.seq(index);
-            Item::Records(Slice::of(batch, seq, seq))
-        };
-        Ok(page.records.into_iter().rev().map(one).collect())
-    }
-
-    /// The newest record of each topic, oldest first.
-    pub(crate) fn newest_of_each(
-        &self,
-        topics: &Topics,
-        keep: &dyn Fn(&Loaded, usize) -> bool,
-    ) -> anyhow::Result<Vec<Item>> {
-        let mut newest: BTreeMap<Box<str>, (Micros, LogKey, u64)> = BTreeMap::new();
-        let heads = self.order().heads();
-        let visible = |key: &LogKey, seq: u64| heads.get(key).is_some_and(|head| seq <= *head);
-        for segment in self.all_segments() {
-            segment.with_index(|index| {
-                for (topic, postings) in index.topics.iter().filter(|(topic, _)| topics.matches(topic)) {
-                    let Some(found) = postings.newest.filter(|(_, key, seq)| visible(key, *seq)) else {
-                        continue;
-                    };
-                    let known = newest.entry(topic.clone()).or_insert(found);
-                    *known = (*known).max(found);
-                }
-            })?;
-        }
-        let mut places: Vec<_> = newest.into_values().collect();
-        places.sort_unstable();
-        let mut items = Vec::new();
-        for (_, key, seq) in places {
-            let Some(batch) = self.holding(key, seq) else { continue };
-            let index = usize::try_from(seq - batch.header().first)?;
-            if keep(&batch, index) {
-                items.push(Item::Records(Slice::of(batch, seq, seq)));
-            }
-        }
-        Ok(items)
     }
 }

@@ -139,6 +139,44 @@ async fn it_lets_a_client_that_does_not_read_fall_behind_alone() {
     assert_eq!(count(stalled, 400).await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_closes_a_client_that_accepts_nothing_with_its_cursor() {
+    let stall = Duration::from_millis(300);
+    let server = Server::patient(Rights { publish: Err(Fault::new(Code::Unauthorized, "")) }, stall).await;
+    let pad = "x".repeat(60_000);
+    for group in 0..40 {
+        let payloads: Vec<String> =
+            (0..10).map(|n| format!("{{\"n\":{},\"pad\":\"{pad}\"}}", group * 10 + n)).collect();
+        server.put("a", &payloads.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+    let mut client = server.connect("/feed?start=earliest").await;
+    // Nothing is read, so all buffers fill; then the node gives up.
+    tokio::time::sleep(stall * 5).await;
+    let (mut seen, mut last) = (0, Value::Null);
+    let code = loop {
+        match client.message().await {
+            Message::Close(Some(frame)) => break frame.code,
+            message => last = serde_json::from_str(message.to_text().unwrap()).unwrap(),
+        }
+        if last["type"] == "record" {
+            assert_eq!(last["payload"]["n"], seen);
+            seen += 1;
+        }
+    };
+    assert_eq!((code, last["type"].as_str()), (CloseCode::Again, Some("cursor")));
+    assert!(seen < 400, "it was cut before the end");
+    let mut again = server.connect(&format!("/feed?start=after:{}", last["cursor"].as_str().unwrap())).await;
+    assert_eq!(again.word().await, "cursor");
+    while seen < 400 {
+        let frame = again.frame().await;
+        if frame["type"] == "record" {
+            assert_eq!(frame["payload"]["n"], seen);
+            seen += 1;
+        }
+    }
+    eventually(|| server.feed.metrics().ended.contains(&("stalled", 1))).await;
+}
+
 /// Records a second through `/publish`, and the server's CPU for each; run with `--ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]

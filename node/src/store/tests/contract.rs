@@ -1,6 +1,7 @@
 //! What holds over files as over memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anode_shared::cursor::Cursor;
 use anode_shared::topic::Topics;
@@ -86,6 +87,73 @@ fn it_begins_where_it_is_told() {
         assert_eq!(from_time, all[earlier..]);
         store.drain();
     });
+}
+
+/// Takes a step, and says how many bytes of batches it holds.
+fn held(reader: &mut Reader, account: &mut Account) -> usize {
+    let step = reader.poll_storage();
+    let mut batches: Vec<_> = step
+        .items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Records(slice) => Some(slice.batch().clone()),
+            Item::Gap(_) | Item::CaughtUp => None,
+        })
+        .collect();
+    batches.dedup_by(|one, other| Arc::ptr_eq(one, other));
+    account.take(step.items, &Topics::default());
+    batches.iter().map(|batch| batch.bytes().len()).sum()
+}
+
+#[test]
+fn it_begins_with_all_that_is_asked_for_and_holds_little_of_it() {
+    over_both(|again| {
+        let store = again();
+        // More than a page of history holds.
+        let text = format!("\"{}\"", "x".repeat(100_000));
+        let mut ids = Vec::new();
+        for n in 0..25 {
+            let records = (0..10).map(|place| record(&format!("a.n{}", n * 10 + place), &text)).collect();
+            ids.extend(wait(store.publish(records).unwrap()).unwrap());
+        }
+        for start in [Start::Last(230), Start::Latest] {
+            let wanted = if start == Start::Latest { &ids[..] } else { &ids[20..] };
+            let mut reader = store.reader(&start, Topics::default(), &|_, _| true).unwrap();
+            let mut account = Account::default();
+            while reader.first_left() > 0 {
+                let bytes = held(&mut reader, &mut account);
+                assert!(bytes < 1 << 20, "{start:?}: {bytes} bytes at once");
+                if account.ids.len() == wanted.len() / 2 {
+                    let cursor = reader.cursor();
+                    assert_eq!(read_from(&store, &Start::After(cursor)).ids, wanted[wanted.len() / 2..]);
+                }
+            }
+            assert!(account.ids == wanted, "{start:?}: {} of {}", account.ids.len(), wanted.len());
+        }
+        store.drain();
+    });
+}
+
+#[test]
+fn it_looks_for_the_last_records_in_rounds() {
+    let store = open(&Memory::default(), &options());
+    let ids = publish(&store, "a.b", 0..3_000);
+    let slow_and_rare = |batch: &Loaded, index: usize| {
+        std::thread::sleep(Duration::from_micros(200));
+        batch.seq(index) % 1_000 == 500
+    };
+    let mut opening = store.open_reader(&Start::Last(2), Topics::default()).unwrap();
+    let (mut rounds, later) = (0, publish(&store, "a.b", 3_000..3_002));
+    let mut reader = loop {
+        rounds += 1;
+        if let Some(reader) = opening.round(&slow_and_rare).unwrap() {
+            break reader;
+        }
+    };
+    assert!(rounds > 1, "others have their turn between");
+    let found = read(&mut reader, &Topics::default(), usize::MAX).ids;
+    assert_eq!(found, [&[ids[1_499], ids[2_499]][..], &later].concat());
+    store.drain();
 }
 
 #[test]

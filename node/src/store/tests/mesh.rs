@@ -56,6 +56,14 @@ fn it_jumps_over_a_hole_and_takes_what_comes_late() {
         [(4, 5, GapReason::Unreachable)]
     );
     assert_eq!(history(&store, Direction::Asc, 100, None).1.len(), 1);
+    for (count, gaps) in [(4, 0), (5, 1), (7, 1)] {
+        let last = read_from(&store, &Start::Last(count));
+        assert_eq!(
+            (last.ids.len(), last.gaps.len()),
+            (count, gaps),
+            "last:{count} names what is missing in it"
+        );
+    }
     assert_eq!(accept(&store, &batches[1]), Verdict::Taken);
     assert!(
         read(&mut early, &Topics::default(), usize::MAX).ids.is_empty(),

@@ -1,0 +1,255 @@
+//! Opening a reader: where it begins, and what `last:N` and `latest` give first.
+//!
+//! Looking for that may go through the whole store, so it is done in rounds, between which others have their turn. Only
+//! places are kept; the records are read when the reader comes to them.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anode_shared::cursor::{Cursor, Seen};
+use anode_shared::frames::GapReason;
+use anode_shared::ids::LogKey;
+use anode_shared::time::Micros;
+use anode_shared::topic::Topics;
+
+use super::Start;
+use super::history::{Direction, History, HistoryError};
+use super::loaded::Loaded;
+use super::place::Place;
+use super::reader::Reader;
+use super::segment::Segment;
+use super::shared::Shared;
+
+/// How long a round goes on: some tens of megabytes.
+const ROUND: Duration = Duration::from_millis(250);
+/// The most topics whose newest record `latest` gives: some 15 MB while they are looked for.
+const MOST_TOPICS: usize = 100_000;
+
+/// Why a reader cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum OpeningError {
+    /// More topics match than `latest` can give.
+    #[error(
+        "start=latest gives the newest record of at most {MOST_TOPICS} topics, and more match; name narrower topics, or start at a time"
+    )]
+    TooManyTopics,
+    /// Storage failed.
+    #[error("storage cannot be read: {0}")]
+    Storage(#[from] io::Error),
+}
+
+/// Consecutive records of a log that a reader is given first; those that are missing become gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct First {
+    pub(crate) key: LogKey,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
+/// A record's place in the order in which first records are given, and the last seq where it is a range.
+type Spot = (Micros, LogKey, u64, u64);
+
+/// What is being looked for.
+#[derive(Debug)]
+enum Search {
+    Nothing,
+    /// The newest so many, from this page of history on.
+    Last {
+        count: usize,
+        page: Option<String>,
+    },
+    /// The newest of each topic, in these segments too.
+    Latest {
+        segments: VecDeque<Arc<Segment>>,
+        newest: HashMap<Box<str>, (Micros, LogKey, u64)>,
+    },
+}
+
+/// A reader that is being opened.
+#[derive(Debug)]
+pub struct Opening {
+    shared: Arc<Shared>,
+    topics: Topics,
+    /// Where it goes on behind what it is given first.
+    cursor: Cursor,
+    search: Search,
+    found: Vec<Spot>,
+    /// What is missing among that.
+    missing: Vec<(LogKey, u64, u64)>,
+}
+
+impl Opening {
+    pub(crate) fn new(shared: Arc<Shared>, start: &Start, topics: Topics) -> io::Result<Self> {
+        let live = || shared.live_cursor((shared.options.clock)());
+        let cursor = match start {
+            Start::Live | Start::Last(_) | Start::Latest => live(),
+            Start::Earliest => Cursor::new(0),
+            Start::After(cursor) => cursor.clone(),
+            Start::Time(time) => shared.cursor_at(*time)?,
+        };
+        let search = match start {
+            Start::Last(count) => Search::Last { count: *count, page: None },
+            Start::Latest => {
+                Search::Latest { segments: shared.all_segments().into(), newest: HashMap::new() }
+            }
+            Start::Live | Start::Earliest | Start::After(_) | Start::Time(_) => Search::Nothing,
+        };
+        Ok(Self { shared, topics, cursor, search, found: Vec::new(), missing: Vec::new() })
+    }
+
+    /// Looks on for what comes first; gives the reader once it is found, or none after about a quarter of a second.
+    /// `keep` is the filter, for `last:N`. Blocks.
+    ///
+    /// # Errors
+    /// When storage cannot be read, or too much is asked for.
+    pub fn round(&mut self, keep: &dyn Fn(&Loaded, usize) -> bool) -> Result<Option<Reader>, OpeningError> {
+        let deadline = Instant::now() + ROUND;
+        let done = match &mut self.search {
+            Search::Nothing => true,
+            Search::Last { count, page } => {
+                let (count, page) = (*count, page.take());
+                self.look_back(count, page.as_deref(), keep, deadline)?
+            }
+            Search::Latest { .. } => self.look_for_newest(deadline)?,
+        };
+        Ok(done.then(|| self.reader()))
+    }
+
+    /// Looks through one page of history, newest first; says whether all is found.
+    fn look_back(
+        &mut self,
+        count: usize,
+        page: Option<&str>,
+        keep: &dyn Fn(&Loaded, usize) -> bool,
+        deadline: Instant,
+    ) -> Result<bool, OpeningError> {
+        let page = self.shared.history(&History {
+            topics: &self.topics,
+            since: None,
+            until: None,
+            after: None,
+            direction: Direction::Desc,
+            limit: count - self.found.len(),
+            page,
+            fingerprint: 0,
+            keep,
+            deadline,
+        });
+        let page = page.map_err(|error| match error {
+            HistoryError::Storage(error) => error,
+            HistoryError::Page => io::Error::other(error),
+        })?;
+        self.found.extend(page.records.iter().map(|(batch, index)| {
+            let seq = batch.seq(*index);
+            (batch.record(*index).time, batch.key(), seq, seq)
+        }));
+        // What retention dropped is not among the newest of what is there.
+        let missing = page.gaps.iter().filter(|gap| gap.reason != GapReason::Expired);
+        self.missing.extend(missing.map(|gap| (gap.log, gap.from, gap.to)));
+        let done = self.found.len() >= count || page.next.is_none();
+        self.search = Search::Last { count, page: page.next };
+        Ok(done)
+    }
+
+    /// Looks through segments for each topic's newest record; says whether it was through all.
+    fn look_for_newest(&mut self, deadline: Instant) -> Result<bool, OpeningError> {
+        let Search::Latest { segments, newest } = &mut self.search else { return Ok(true) };
+        while let Some(segment) = segments.pop_front() {
+            segment.with_index(|index| {
+                for (topic, postings) in index.topics.iter().filter(|(topic, _)| self.topics.matches(topic)) {
+                    let Some(found) =
+                        postings.newest.filter(|(_, key, seq)| is_seen(&self.cursor, *key, *seq))
+                    else {
+                        continue;
+                    };
+                    let full = newest.len() == MOST_TOPICS;
+                    match newest.get_mut(topic) {
+                        Some(known) => *known = (*known).max(found),
+                        None if full => return Err(OpeningError::TooManyTopics),
+                        None => _ = newest.insert(topic.clone(), found),
+                    }
+                }
+                Ok(())
+            })??;
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        if !segments.is_empty() {
+            return Ok(false);
+        }
+        self.found = newest.drain().map(|(_, (time, key, seq))| (time, key, seq, seq)).collect();
+        Ok(true)
+    }
+
+    fn reader(&mut self) -> Reader {
+        let (found, missing) = (std::mem::take(&mut self.found), std::mem::take(&mut self.missing));
+        let cursor = self.cursor.clone();
+        let whole = !matches!(self.search, Search::Last { page: Some(_), .. });
+        let first = in_order(found, missing, whole, |key, seq| is_seen(&cursor, key, seq));
+        let (place, segment) = self.shared.attach(cursor);
+        Reader::new(self.shared.clone(), self.topics.clone(), place, segment, first)
+    }
+}
+
+/// Whether a record lies before the cursor; what arrived since that was taken comes behind it.
+fn is_seen(cursor: &Cursor, key: LogKey, seq: u64) -> bool {
+    match cursor.seen(key) {
+        Seen::UpTo(last) => seq <= last,
+        Seen::Done | Seen::FromHead => true,
+    }
+}
+
+/// Puts what was found in the order of time, and what is missing before what follows it in its log. Where not all was
+/// looked through, what is missing before the oldest of it is of no interest.
+fn in_order(
+    mut found: Vec<Spot>,
+    missing: Vec<(LogKey, u64, u64)>,
+    whole: bool,
+    seen: impl Fn(LogKey, u64) -> bool,
+) -> VecDeque<First> {
+    if !missing.is_empty() {
+        let times: BTreeMap<(LogKey, u64), Micros> =
+            found.iter().map(|(time, key, seq, _)| ((*key, *seq), *time)).collect();
+        let oldest = times.values().min().copied().unwrap_or(0);
+        let behind = |key: LogKey, to: u64| {
+            let next = times.range((key, to)..).next().filter(|((other, _), _)| *other == key);
+            next.map_or(Micros::MAX, |(_, time)| *time)
+        };
+        let spots = missing.into_iter().map(|(key, from, to)| (behind(key, to), key, from, to));
+        found.extend(spots.filter(|(time, ..)| whole || *time > oldest));
+    }
+    found.retain(|(_, key, seq, _)| seen(*key, *seq));
+    found.sort_unstable();
+    let mut first: VecDeque<First> = VecDeque::new();
+    for (_, key, from, to) in found {
+        match first.back_mut() {
+            Some(last) if last.key == key && last.to + 1 == from => last.to = to,
+            _ => first.push_back(First { key, from, to }),
+        }
+    }
+    first
+}
+
+impl Shared {
+    /// A reader's place at this moment, and the segment that it stands in.
+    fn attach(&self, cursor: Cursor) -> (Place, Arc<Segment>) {
+        // The tail and the segments move on together under the order's eyes: an arrival that comes between is passed later.
+        let order = self.order();
+        let heads = order.heads();
+        let kept = |key| order.logs.get(&key).is_some_and(|log| log.floor <= log.head);
+        let place = Place::attach(cursor, order.next, &heads, &kept);
+        let position = place.position;
+        drop(order);
+        let segments = self.all_segments();
+        let here = segments
+            .iter()
+            .rev()
+            .find(|segment| segment.first_arrival().is_ok_and(|first| first <= position));
+        // There is always a segment: the one that is written to.
+        let segment = here.unwrap_or(&segments[segments.len() - 1]).clone();
+        (place, segment)
+    }
+}
