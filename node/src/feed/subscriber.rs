@@ -62,7 +62,6 @@ pub struct Sieve {
 }
 
 /// A subscription on its way through the store.
-#[expect(clippy::struct_excessive_bools, reason = "each says one thing of its own, none excludes another")]
 #[derive(Debug)]
 pub struct Subscriber {
     sieve: Sieve,
