@@ -21,6 +21,7 @@ mod read;
 mod tail;
 mod publish;
 mod verify;
+mod source;
 mod demo_feed;
 
 pub(crate) use output::table;
@@ -48,6 +49,9 @@ enum Said {
     /// Start a node
     #[command(after_help = run::EXAMPLES)]
     Run(Options),
+    /// Say what the node reads by itself: REST, SSE and WebSocket feeds
+    #[command(subcommand, after_help = source::EXAMPLES)]
+    Source(source::SourceSaid),
     /// List the topics that the node holds records of
     #[command(after_help = read::TOPICS_EXAMPLES)]
     Topics(read::TopicsArgs),
@@ -227,6 +231,7 @@ async fn dispatch(said: Said, config: Option<(Config, Vec<config::Setting>)>) ->
             let (config, _) = config.context("a node needs its configuration")?;
             done(Box::pin(run::run(config)).await)
         }
+        Said::Source(said) => Box::pin(source::source(&said)).await,
         Said::Topics(args) => done(read::topics(&args).await),
         Said::Tail(args) => done(tail::tail(&args).await),
         Said::History(args) => done(read::history(&args).await),

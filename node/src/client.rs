@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anode_shared::source::FieldError;
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -58,6 +59,9 @@ pub struct Problem {
     /// What to change.
     #[serde(default)]
     pub detail: String,
+    /// The fields of a definition that are wrong.
+    #[serde(default)]
+    pub errors: Vec<FieldError>,
 }
 
 impl std::fmt::Display for Problem {
@@ -78,6 +82,7 @@ impl Problem {
             code: String::new(),
             title: status.canonical_reason().unwrap_or("the node refused").to_owned(),
             detail: String::from_utf8_lossy(body).chars().take(200).collect(),
+            errors: Vec::new(),
         });
         problem.status = status.as_u16();
         problem
@@ -239,6 +244,22 @@ impl Client {
         json: Vec<u8>,
     ) -> Result<T, ClientError> {
         self.read(path, &self.request(Method::POST, path, query, Some(json)).await?)
+    }
+
+    /// Puts JSON in the place of what is there, and reads JSON.
+    ///
+    /// # Errors
+    /// When the node cannot be reached, refuses, or answers with something else.
+    pub async fn put<T: DeserializeOwned>(&self, path: &str, json: Vec<u8>) -> Result<T, ClientError> {
+        self.read(path, &self.request(Method::PUT, path, &Query::new(), Some(json)).await?)
+    }
+
+    /// Asks for something to be done, whatever the answer holds.
+    ///
+    /// # Errors
+    /// When the node cannot be reached or refuses.
+    pub async fn order(&self, method: Method, path: &str) -> Result<(), ClientError> {
+        self.request(method, path, &Query::new(), None).await.map(drop)
     }
 
     fn read<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T, ClientError> {
