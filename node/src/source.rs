@@ -5,3 +5,6 @@ pub mod failure;
 pub mod guard;
 pub mod tls;
 pub mod connector;
+pub mod secrets;
+pub mod request;
+pub mod handshake;

@@ -15,6 +15,8 @@ pub struct Failure {
     pub stage: Stage,
     /// What went wrong, and what to change where that is known.
     pub detail: String,
+    /// The definition's field that is to blame, where one is.
+    pub field: Option<String>,
     /// The upstream's status, where it answered.
     pub status: Option<u16>,
     /// How long the upstream asks to be left alone.
@@ -40,11 +42,17 @@ impl Failure {
         Self {
             stage,
             detail: detail.into(),
+            field: None,
             status: None,
             retry_after: None,
             refused: false,
             reached: Box::default(),
         }
+    }
+
+    /// A failure that a field of the definition is to blame for.
+    pub fn of_field(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), ..Self::new(Stage::Definition, detail) }
     }
 
     /// The same failure, with what was reached before it.
@@ -59,7 +67,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let refused = matches!(refusal, Refusal::Address { .. });
         let stage = if refused { Stage::Guard } else { Stage::Definition };
-        Self { refused, ..Self::new(stage, refusal.to_string()) }
+        Self { refused, field: Some("url".to_owned()), ..Self::new(stage, refusal.to_string()) }
     }
 }
 
