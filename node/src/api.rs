@@ -10,7 +10,6 @@ use anode_shared::ids::Origin;
 use anode_shared::status::Retention;
 use anode_shared::time::Micros;
 use axum::http::HeaderMap;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch as channel};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +23,7 @@ mod query;
 mod limits;
 mod stall;
 mod server;
+mod gate;
 pub mod auth;
 mod tickets;
 mod headers;
@@ -45,13 +45,13 @@ mod later;
 pub mod assets;
 
 pub use events::Events;
+pub use gate::Gate;
 
 use auth::{Access, Caller};
 use limits::Bodies;
 use monitor::Monitor;
 use problem::Problem;
 use reading::{Answers, Readers};
-use server::Server;
 use tickets::Tickets;
 
 /// What the API says of the node itself.
@@ -99,24 +99,6 @@ pub struct Deps {
     pub cancel: CancellationToken,
     /// Every task of the API runs in it.
     pub tracker: TaskTracker,
-}
-
-/// Serves the API on a listener until cancelled. Connections and their requests go on in the tracker.
-///
-/// # Errors
-/// When the metrics or the OpenAPI document cannot be made.
-pub async fn serve(listener: TcpListener, deps: Deps) -> anyhow::Result<()> {
-    let server = Server {
-        cancel: deps.cancel.clone(),
-        tracker: deps.tracker.clone(),
-        http: Arc::new(Http::default()),
-        header_timeout: limits::HEADER,
-    };
-    let cancel = deps.cancel.clone();
-    let app = App::new(deps, &server.http, Bodies::default());
-    server.tracker.spawn(app.clone().monitor(cancel));
-    server.run(listener, router::router(app)?).await;
-    Ok(())
 }
 
 /// What every handler sees.

@@ -13,10 +13,10 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::api::auth::Access;
-use crate::api::{self, Deps, Events, NodeInfo, Phase};
+use crate::api::{Deps, Events, Gate, NodeInfo, Phase};
 use crate::config::{Config, HttpConfig};
 use crate::feed::Feed;
 use crate::identity::{AdminToken, DataDir, Identity, write_atomically};
@@ -50,7 +50,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node: data directory and identity, the port, the store, then the API and the feed on them.
+    /// Starts a node: data directory and identity, the port, on which it says from then on that it is starting, the store,
+    /// then the API and the feed on them.
     ///
     /// # Errors
     /// When one of them cannot be had, with what to do about it.
@@ -63,10 +64,13 @@ impl Node {
         let origin = identity.origin()?;
         let name = config.name.clone().unwrap_or_else(|| default_name(&origin));
         let (listener, bound) = listen(&config.http)?;
+        let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
+        // What serves already ends where the start fails.
+        let starting = cancel.clone().drop_guard();
+        let gate = Gate::open(listener, cancel.clone(), &tracker);
         let store = open_store(&data_dir, &config, &identity).await?;
         let (feed, events) = (Feed::new(store.clone()), Events::default());
         let (phase, phases) = watch::channel(Phase::Starting);
-        let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
         let deps = Deps {
             node: describe(&config, origin, name.clone()),
             access: Access::new(&token.text, config.http.open_publish, config.http.allow_origins.clone()),
@@ -77,11 +81,12 @@ impl Node {
             cancel: cancel.clone(),
             tracker: tracker.clone(),
         };
-        tracker.spawn(serve(listener, deps));
+        gate.serve(deps)?;
         phase.send_replace(Phase::Ready);
         write_atomically(&data_dir.join(ADDRESS), format!("{}\n", bound.address).as_bytes(), 0o644)?;
         events.push(Level::Info, "node", "started", &format!("{name} listens on {}", bound.address));
         info!(%origin, address = %bound.address, took_ms = began.elapsed().as_millis(), "Node started");
+        starting.disarm();
         Ok(Self { data_dir, origin, name, token, bound, store, feed, events, phase, cancel, tracker })
     }
 
@@ -121,11 +126,17 @@ impl Node {
     /// # Errors
     /// When storing takes too long. What was acknowledged is stored all the same.
     pub async fn shutdown(self) -> anyhow::Result<()> {
-        self.stop(DEADLINE).await
+        let store = self.store.clone();
+        let stored = async {
+            let drained = tokio::task::spawn_blocking(move || store.drain());
+            let late = || format!("what is in flight was not stored within {} s", DEADLINE.as_secs());
+            tokio::time::timeout(DEADLINE, drained).await.with_context(late)?.context("the store broke")
+        };
+        self.stop(stored).await
     }
 
-    /// Stops; the connections are closed also where storing takes longer than `deadline`.
-    async fn stop(self, deadline: Duration) -> anyhow::Result<()> {
+    /// Stops; the connections are closed, and told so, also where storing what is in flight fails.
+    async fn stop(self, stored: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(self.data_dir.join(ADDRESS));
         self.phase.send_replace(Phase::Draining);
         self.events.push(
@@ -134,9 +145,7 @@ impl Node {
             "stopping",
             "what is in flight is finished, nothing new is taken",
         );
-        let store = self.store.clone();
-        let drained = tokio::task::spawn_blocking(move || store.drain());
-        let drained = tokio::time::timeout(deadline, drained).await;
+        let stored = stored.await;
         let closed = async {
             self.cancel.cancel();
             self.tracker.close();
@@ -145,10 +154,10 @@ impl Node {
         if tokio::time::timeout(CLOSING, closed).await.is_err() {
             warn!("Cut connections that did not end within {} s", CLOSING.as_secs());
         }
-        let late = || format!("what is in flight was not stored within {} s", deadline.as_secs());
-        drained.with_context(late)?.context("the store broke")?;
-        info!("Node stopped");
-        Ok(())
+        if stored.is_ok() {
+            info!("Node stopped");
+        }
+        stored
     }
 }
 
@@ -177,13 +186,6 @@ async fn open_store(data_dir: &DataDir, config: &Config, identity: &Identity) ->
 fn describe(config: &Config, id: Origin, name: String) -> NodeInfo {
     let retention = Retention { age_s: config.store.retain_age.as_secs(), bytes: config.store.retain_bytes };
     NodeInfo { id, name, network: config.network.clone(), addresses: Vec::new(), retention }
-}
-
-/// Serves until cancelled.
-async fn serve(listener: TcpListener, deps: Deps) {
-    if let Err(error) = api::serve(listener, deps).await {
-        error!(%error, "The API ended");
-    }
 }
 
 /// A short name out of the peer id's end, which differs between nodes.
@@ -283,7 +285,7 @@ mod tests {
         let url = format!("ws://{}/feed", node.address());
         let stream = tokio::net::TcpStream::connect(node.address()).await.unwrap();
         let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
-        let (stopped, ()) = tokio::join!(node.stop(Duration::ZERO), async {
+        let (stopped, ()) = tokio::join!(node.stop(async { bail!("it was not stored") }), async {
             let mut last = None;
             while let Some(Ok(message)) = socket.next().await {
                 last = Some(message);

@@ -9,8 +9,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tower_http::cors::{Any, CorsLayer};
 
-use super::App;
 use super::problem::{Code, Problem};
+use crate::metrics::Http;
 
 /// What pages of this node may load: only what the node serves itself. Swagger UI does with it too.
 const POLICY: &str = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -30,7 +30,7 @@ pub(super) fn cors() -> CorsLayer {
 }
 
 /// Counts a request and its answer, and gives the answer its headers.
-pub(super) async fn wrap(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(super) async fn wrap(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = method(request.method());
     let route: Arc<str> = match request.extensions().get::<MatchedPath>() {
@@ -48,7 +48,7 @@ pub(super) async fn wrap(State(app): State<App>, request: Request, next: Next) -
         // What the node says is true for the moment only.
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    app.http.answered(method, route, response.status().as_u16(), began.elapsed());
+    http.answered(method, route, response.status().as_u16(), began.elapsed());
     response
 }
 

@@ -21,7 +21,12 @@ pub(crate) struct Health {
 }
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(healthz)).routes(routes!(readyz))
+    alive().routes(routes!(readyz))
+}
+
+/// What is said also while the node starts.
+pub(super) fn alive<S: Clone + Send + Sync + 'static>() -> OpenApiRouter<S> {
+    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(healthz))
 }
 
 /// Says that the process lives.

@@ -1,5 +1,7 @@
 //! Every route in one place, and what stands around them.
 
+use std::sync::Arc;
+
 use axum::middleware::from_fn_with_state;
 use axum::{Extension, Router};
 use utoipa::OpenApi as _;
@@ -40,6 +42,6 @@ pub(super) fn router(app: App) -> anyhow::Result<Router> {
         .fallback(problem::not_found)
         .layer(Extension(openapi::Written::new(&document)?))
         .layer(headers::cors())
-        .layer(from_fn_with_state(app.clone(), headers::wrap));
+        .layer(from_fn_with_state(Arc::clone(&app.http), headers::wrap));
     Ok(router.with_state(app))
 }

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 use tracing::{debug, warn};
 
+use super::gate::Routes;
 use super::limits;
 use super::stall::Stall;
 use crate::metrics::Http;
@@ -41,12 +42,12 @@ pub(super) struct Server {
 
 impl Server {
     /// Serves until cancelled; connections end after the request that they are at.
-    pub(super) async fn run(self, listener: TcpListener, router: Router) {
+    pub(super) async fn run(self, listener: TcpListener, routes: Routes) {
         let slots = Arc::new(Semaphore::new(limits::connections()));
         loop {
             tokio::select! {
                 () = self.cancel.cancelled() => return,
-                accepted = listener.accept() => self.accepted(accepted, &slots, &router).await,
+                accepted = listener.accept() => self.accepted(accepted, &slots, &routes).await,
             }
         }
     }
@@ -55,13 +56,13 @@ impl Server {
         &self,
         accepted: io::Result<(TcpStream, SocketAddr)>,
         slots: &Arc<Semaphore>,
-        router: &Router,
+        routes: &Routes,
     ) {
         match accepted {
             Ok((stream, address)) => match Arc::clone(slots).try_acquire_owned() {
                 Ok(slot) => {
-                    let router = router.clone();
-                    self.tracker.spawn(connection(self.clone(), stream, address, slot, router));
+                    let routes = routes.clone();
+                    self.tracker.spawn(connection(self.clone(), stream, address, slot, routes));
                 }
                 Err(_) => {
                     self.http.refused();
@@ -99,12 +100,12 @@ async fn connection(
     stream: TcpStream,
     address: SocketAddr,
     slot: OwnedSemaphorePermit,
-    router: Router,
+    routes: Routes,
 ) {
     // Frames and answers are written whole: waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let io = TokioIo::new(Stall::new(stream, (slot, server.http.connection())));
-    let service = hyper::service::service_fn(move |request| answer(router.clone(), request, address));
+    let service = hyper::service::service_fn(move |request| answer(routes.now(), request, address));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(server.header_timeout)

@@ -10,6 +10,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request};
 use ed25519_dalek::SigningKey;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
 use super::*;
@@ -55,13 +56,13 @@ pub(crate) fn app(open_publish: bool, phase: Phase) -> App {
 pub(crate) async fn served(app: App) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server {
+    let server = server::Server {
         cancel: app.cancel.clone(),
         tracker: app.tracker.clone(),
         http: Arc::clone(&app.http),
         header_timeout: limits::HEADER,
     };
-    app.tracker.clone().spawn(server.run(listener, router::router(app).unwrap()));
+    app.tracker.clone().spawn(server.run(listener, gate::Routes::new(router::router(app).unwrap())));
     address
 }
 

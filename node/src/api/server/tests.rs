@@ -22,7 +22,7 @@ async fn start(router: Router) -> Running {
         http: Arc::default(),
         header_timeout: Duration::from_millis(300),
     };
-    server.tracker.spawn(server.clone().run(listener, router));
+    server.tracker.spawn(server.clone().run(listener, Routes::new(router)));
     Running { server, address }
 }
 
