@@ -20,8 +20,6 @@ pub(super) const HEAD_BYTES: usize = 128 << 10;
 pub(super) const HEADERS: usize = 100;
 /// How long a peer may take nothing. Twice what the feed allows its subscribers, so that those can be closed with their cursor.
 pub(super) const STALL: Duration = Duration::from_secs(60);
-/// The slowest body that is read on: a slow mobile link is faster.
-const BODY_BYTES_PER_SEC: u64 = 16 << 10;
 /// Bytes of bodies that are held at a time, in KiB: four of the largest requests.
 const BODIES_KIB: usize = 64 << 10;
 /// How long a body waits for memory, its sender held back by TCP. Bodies that wait for each other's memory let go after it.
@@ -46,24 +44,24 @@ pub(super) fn connections() -> usize {
     allowed.saturating_sub(DESCRIPTORS).clamp(16, CONNECTIONS)
 }
 
-/// How fast a body must come.
+/// How fast a body must come, or a large answer be taken.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
     /// How long it may take beside what its bytes allow it.
     pub(super) grace: Duration,
+    /// How many bytes give it a second more.
+    pub(super) bytes_per_sec: u64,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        // As for heads: a second under the 10 s that are promised.
-        Self { grace: Duration::from_secs(9) }
-    }
-}
+/// What bodies must keep up. As for heads, a second under the 10 s that are promised; a slow mobile link is faster.
+pub(super) const BODY_PACE: Pace = Pace { grace: Duration::from_secs(9), bytes_per_sec: 16 << 10 };
+/// What large answers must be taken at: their memory is counted, and others wait for it. A slower link asks for less at a time.
+pub(super) const ANSWER_PACE: Pace = Pace { grace: Duration::from_secs(30), bytes_per_sec: 128 << 10 };
 
 impl Pace {
-    /// How long a body of which so many bytes have come may go on.
-    fn allowed(self, bytes: u64) -> Duration {
-        self.grace + Duration::from_millis(bytes.saturating_mul(1_000) / BODY_BYTES_PER_SEC)
+    /// How long so many bytes may take.
+    pub(super) fn allowed(self, bytes: u64) -> Duration {
+        self.grace + Duration::from_millis(bytes.saturating_mul(1_000) / self.bytes_per_sec)
     }
 }
 
@@ -83,7 +81,7 @@ impl Bodies {
 
 impl Default for Bodies {
     fn default() -> Self {
-        Self::new(Pace::default())
+        Self::new(BODY_PACE)
     }
 }
 
@@ -210,7 +208,7 @@ impl Reading {
                 Code::Timeout,
                 format!(
                     "the body comes too slowly: at least {} KiB a second are needed",
-                    BODY_BYTES_PER_SEC >> 10
+                    self.pace.bytes_per_sec >> 10
                 ),
             ))),
         }
@@ -265,7 +263,7 @@ mod tests {
 
     #[test]
     fn it_gives_time_for_what_has_come() {
-        let pace = Pace::default();
+        let pace = BODY_PACE;
         for (bytes, seconds) in [(0, 9), (1, 9), (16 << 10, 10), (16 << 20, 1_033)] {
             assert_eq!(pace.allowed(bytes).as_secs(), seconds, "{bytes}");
         }
@@ -277,7 +275,8 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ()))
         }));
-        let bodies = Bodies { pace: Pace { grace: Duration::from_millis(50) }, ..Bodies::default() };
+        let bodies =
+            Bodies { pace: Pace { grace: Duration::from_millis(50), ..BODY_PACE }, ..Bodies::default() };
         let cut = bodies.collect(&HeaderMap::new(), drip, 1 << 20).await.unwrap_err();
         assert_eq!(cut.body().code, Code::Timeout);
     }

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::App;
+use super::limits::{ANSWER_PACE, Pace};
 use super::problem::{Code, Problem};
 use crate::store::Store;
 
@@ -50,13 +54,16 @@ fn busy(why: &str) -> Problem {
     Problem::new(Code::Overloaded, format!("{why}; ask again as Retry-After says"))
 }
 
-/// The memory of large answers.
+/// The memory of large answers, and the pace at which they must be taken.
 #[derive(Debug, Clone)]
-pub(super) struct Answers(Arc<Semaphore>);
+pub(super) struct Answers {
+    room: Arc<Semaphore>,
+    pace: Pace,
+}
 
 impl Default for Answers {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(ANSWERS_KIB)))
+        Self::new(ANSWER_PACE)
     }
 }
 
@@ -64,6 +71,7 @@ impl Default for Answers {
 struct Held {
     bytes: Vec<u8>,
     _room: OwnedSemaphorePermit,
+    _sent: DropGuard,
 }
 
 impl AsRef<[u8]> for Held {
@@ -72,15 +80,57 @@ impl AsRef<[u8]> for Held {
     }
 }
 
+/// By when an answer must have been taken; goes to the connection with it.
+#[derive(Debug, Clone)]
+pub(super) struct Due {
+    sent: CancellationToken,
+    allowed: Duration,
+}
+
+impl Due {
+    /// Cuts the connection once it is late.
+    pub(super) async fn watch(self, cut: CancellationToken) {
+        if timeout(self.allowed, self.sent.cancelled()).await.is_err() {
+            cut.cancel();
+        }
+    }
+}
+
 impl Answers {
-    /// Counts an answer's memory until it is sent.
-    pub(super) fn hold(&self, bytes: Vec<u8>) -> Result<Bytes, Problem> {
+    /// Answers that must be taken at this pace.
+    pub(super) fn new(pace: Pace) -> Self {
+        Self { room: Arc::new(Semaphore::new(ANSWERS_KIB)), pace }
+    }
+
+    /// An answer of JSON whose memory is counted until it is sent.
+    pub(super) fn json(&self, bytes: Vec<u8>) -> Result<Response, Problem> {
+        let sent = CancellationToken::new();
+        let due = Due { sent: sent.clone(), allowed: self.pace.allowed(bytes.len() as u64) };
+        let mut response = json(self.hold(bytes, sent)?);
+        response.extensions_mut().insert(due);
+        Ok(response)
+    }
+
+    fn hold(&self, bytes: Vec<u8>, sent: CancellationToken) -> Result<Bytes, Problem> {
         let kib = u32::try_from(bytes.capacity().div_ceil(1 << 10)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.0)
+        let room = Arc::clone(&self.room)
             .try_acquire_many_owned(kib)
             .map_err(|_| busy("the node holds as many answers as it may that clients have not taken yet"))?;
-        Ok(Bytes::from_owner(Held { bytes, _room: room }))
+        Ok(Bytes::from_owner(Held { bytes, _room: room, _sent: sent.drop_guard() }))
     }
+
+    /// How many bytes it still takes.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.room.available_permits() << 10
+    }
+}
+
+/// An answer of JSON that was written by hand.
+pub(super) fn json(body: impl Into<Bytes>) -> Response {
+    let mut response = body.into().into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 #[cfg(test)]
@@ -90,12 +140,13 @@ mod tests {
     #[test]
     fn it_counts_answers_until_they_are_sent() {
         let answers = Answers::default();
-        let large = answers.hold(vec![0; ANSWERS_KIB << 10]).unwrap();
-        assert_eq!(answers.hold(vec![0; 1]).unwrap_err().body().code, Code::Overloaded);
+        let hold = |bytes| answers.hold(bytes, CancellationToken::new());
+        let large = hold(vec![0; ANSWERS_KIB << 10]).unwrap();
+        assert_eq!(hold(vec![0; 1]).unwrap_err().body().code, Code::Overloaded);
         let part = large.slice(1..);
         drop(large);
-        assert!(answers.hold(vec![0; 1]).is_err());
+        assert!(hold(vec![0; 1]).is_err());
         drop(part);
-        assert_eq!(answers.hold(vec![7; 3]).unwrap(), Bytes::from(vec![7; 3]));
+        assert_eq!(hold(vec![7; 3]).unwrap(), Bytes::from(vec![7; 3]));
     }
 }

@@ -22,6 +22,7 @@ use tracing::{debug, warn};
 
 use super::gate::Routes;
 use super::limits;
+use super::reading::Due;
 use super::stall::Stall;
 use crate::metrics::Http;
 
@@ -105,7 +106,12 @@ async fn connection(
     // Frames and answers are written whole: waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let io = TokioIo::new(Stall::new(stream, (slot, server.http.connection())));
-    let service = hyper::service::service_fn(move |request| answer(routes.now(), request, address));
+    let cut = CancellationToken::new();
+    let late = cut.clone();
+    let watched = server.tracker.clone();
+    let service = hyper::service::service_fn(move |request| {
+        answer(routes.now(), request, address, watched.clone(), late.clone())
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(server.header_timeout)
@@ -120,6 +126,10 @@ async fn connection(
             connection.as_mut().graceful_shutdown();
             connection.as_mut().await
         }
+        () = cut.cancelled() => {
+            debug!(%address, "Cut a connection that took an answer too slowly");
+            return;
+        }
     };
     if let Err(error) = ended {
         debug!(%address, %error, "Connection ended early");
@@ -130,10 +140,16 @@ async fn answer(
     router: Router,
     request: Request<Incoming>,
     address: SocketAddr,
+    tracker: TaskTracker,
+    cut: CancellationToken,
 ) -> Result<Response<Body>, Infallible> {
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(address));
-    router.oneshot(request).await
+    let mut response = router.oneshot(request).await?;
+    if let Some(due) = response.extensions_mut().remove::<Due>() {
+        tracker.spawn(due.watch(cut));
+    }
+    Ok(response)
 }
 
 #[cfg(test)]

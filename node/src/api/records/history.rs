@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::super::problem::{Code, Problem};
 use super::super::query::{Query, shorten};
 use super::super::{App, openapi};
-use super::{json, write_record};
+use super::write_record;
 use crate::feed::filter::Filter;
 use crate::store::{Direction, History, HistoryError, Page, Store};
 
@@ -71,7 +71,7 @@ pub(super) async fn history(
     app.caller(&headers)?;
     let question = Question::parse(uri.query())?;
     let page = app.reading(move |store| question.ask(store)).await??;
-    Ok(json(app.answers.hold(page)?))
+    app.answers.json(page)
 }
 
 /// What is asked for, checked.

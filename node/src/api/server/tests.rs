@@ -5,7 +5,8 @@ use std::time::Instant;
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::super::limits::{Bodies, Pace};
+use super::super::limits::{BODY_PACE, Bodies, Pace};
+use super::super::reading::Answers;
 use super::*;
 
 struct Running {
@@ -75,7 +76,7 @@ async fn it_ends_connections_that_do_not_come_to_the_point() {
 
 #[tokio::test]
 async fn it_cuts_dripping_bodies() {
-    let bodies = Bodies::new(Pace { grace: Duration::from_millis(300) });
+    let bodies = Bodies::new(Pace { grace: Duration::from_millis(300), ..BODY_PACE });
     let collect = async move |request: axum::extract::Request| {
         let (parts, body) = request.into_parts();
         bodies.collect(&parts.headers, body, 1 << 20).await.map(|body| body.bytes.len().to_string())
@@ -133,4 +134,27 @@ async fn it_finishes_what_it_is_at() {
     assert!(took < Duration::from_secs(2));
     assert_eq!(running.server.http.connections(), 0);
     assert!(TcpStream::connect(running.address).await.is_err(), "it still listens");
+}
+
+#[tokio::test]
+async fn it_cuts_who_does_not_take_a_large_answer() {
+    const SIZE: usize = 32 << 20;
+    let answers = Answers::new(Pace { grace: Duration::from_millis(500), bytes_per_sec: 1 << 30 });
+    let large = {
+        let answers = answers.clone();
+        async move || answers.json(vec![b'1'; SIZE]).unwrap()
+    };
+    let running = start(Router::new().route("/", get(large))).await;
+    let head = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let (answer, _) = talk(running.address, &[head], Duration::ZERO).await;
+    assert!(answer.len() > SIZE, "who reads gets all");
+    let mut slow = TcpStream::connect(running.address).await.unwrap();
+    slow.write_all(head).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(answers.room() < SIZE * 4, "its memory is counted");
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    assert_eq!(answers.room(), SIZE * 4, "it is free again");
+    let mut rest = Vec::new();
+    let _ = slow.read_to_end(&mut rest).await;
+    assert!(rest.len() < SIZE);
 }
