@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 
 mod samples;
@@ -13,6 +14,7 @@ mod subject;
 mod ingest;
 mod fanout;
 mod latency;
+mod sources;
 
 use report::Report;
 use subject::{Subject, Used};
@@ -23,6 +25,7 @@ Examples:
   anode bench ingest                     durable records a second, beside a bare group-commit loop
   anode bench fanout --subscribers 1000  deliveries a second and core
   anode bench latency                    publish to subscriber at 1,000 records/s
+  anode bench sources --n 100,300,1000   a node that reads sources of all three kinds
 
 Each starts a node of its own on the disk of --dir, or measures the one of --node. Figures of two
 machines, or of two runs, do not compare; the ratio to the bare loop of the same run does.";
@@ -50,6 +53,13 @@ Examples:
   anode bench latency
   anode bench latency --rate 5000 --subscribers 10")]
     Latency(latency::LatencyArgs),
+    /// A node that reads many sources of all three kinds, each changing every second: freshness, CPU, memory
+    #[command(after_help = "\
+Examples:
+  anode bench sources
+  anode bench sources --n 300 --seconds 60
+  anode bench sources --n 1000 --json")]
+    Sources(sources::SourcesArgs),
 }
 
 /// What all benchmarks take.
@@ -93,6 +103,7 @@ pub async fn bench(said: BenchSaid) -> anyhow::Result<()> {
         BenchSaid::Ingest(args) => &args.setup,
         BenchSaid::Fanout(args) => &args.setup,
         BenchSaid::Latency(args) => &args.setup,
+        BenchSaid::Sources(args) => return sources::bench(args).await,
     };
     let subject = Subject::take(setup).await?;
     let (name, measured) = tokio::select! {
@@ -108,6 +119,7 @@ async fn measure(said: &BenchSaid, subject: &Subject) -> anyhow::Result<(&'stati
         BenchSaid::Ingest(args) => ("ingest", Box::pin(ingest::measure(args, subject)).await?),
         BenchSaid::Fanout(args) => ("fanout", Box::pin(fanout::measure(args, subject)).await?),
         BenchSaid::Latency(args) => ("latency", Box::pin(latency::measure(args, subject)).await?),
+        BenchSaid::Sources(_) => bail!("this one brings nodes of its own"),
     })
 }
 

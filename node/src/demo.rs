@@ -28,6 +28,7 @@ mod sse;
 mod websocket;
 mod tls;
 mod serve;
+pub mod sources;
 
 use app::App;
 use board::{Board, Ticker};

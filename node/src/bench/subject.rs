@@ -66,9 +66,7 @@ impl Usage {
 impl Subject {
     /// Takes the node that is named, else starts one on a directory of its own.
     pub(super) async fn take(setup: &Setup) -> anyhow::Result<Self> {
-        let dir = setup.dir.join(format!(".anode-bench-{}", std::process::id()));
-        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let dir = dir.canonicalize()?;
+        let dir = Self::folder(&setup.dir)?;
         if setup.node.is_some() {
             let endpoint =
                 Endpoint::choose(setup.node.as_deref(), setup.token.as_deref(), &Place::default())?;
@@ -76,7 +74,19 @@ impl Subject {
             subject.client.text("/readyz").await?;
             return Ok(subject);
         }
-        let child = start(&dir)?;
+        Self::start(dir, &[]).await
+    }
+
+    /// Makes a folder of this process's own.
+    pub(super) fn folder(beside: &Path) -> anyhow::Result<PathBuf> {
+        let dir = beside.join(format!(".anode-bench-{}", std::process::id()));
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(dir.canonicalize()?)
+    }
+
+    /// Starts a node on a folder, with more options than it needs by itself, and waits until it is ready.
+    pub(super) async fn start(dir: PathBuf, more: &[&str]) -> anyhow::Result<Self> {
+        let child = start(&dir, more)?;
         let placeholder = Client::new(Endpoint::choose(None, None, &Place::default())?)?;
         let mut subject = Self { client: placeholder, dir, child: Some(child) };
         subject.client = subject.ready().await?;
@@ -154,10 +164,11 @@ impl Drop for Subject {
     }
 }
 
-fn start(dir: &Path) -> anyhow::Result<Child> {
+fn start(dir: &Path, more: &[&str]) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
     command
         .args(["run", "--data-dir", "data", "--http", "127.0.0.1:0", "--name", "bench"])
+        .args(more)
         .current_dir(dir)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -175,7 +186,7 @@ fn metric(text: &str, name: &str) -> Option<f64> {
 }
 
 /// User and system time out of `/proc/<pid>/stat` (proc(5): fields 14 and 15; the name before may hold anything).
-fn cpu_seconds(stat: &str) -> Option<f64> {
+pub(super) fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
     let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
