@@ -4,9 +4,14 @@
 use std::fmt;
 
 pub(crate) mod text;
+pub(crate) mod words;
+pub(crate) mod check;
+pub(crate) mod rewrite;
 pub mod json;
 pub(crate) mod fuel;
 pub(crate) mod guards;
+pub(crate) mod functions;
+pub(crate) mod program;
 
 /// Why a text is no expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -9,6 +9,7 @@ pub mod node;
 pub mod source;
 pub mod store;
 pub mod expression;
+pub mod pipeline;
 pub mod feed;
 pub mod api;
 pub mod metrics;

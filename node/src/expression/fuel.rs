@@ -7,8 +7,6 @@ use std::cell::Cell;
 
 use cel::ExecutionError;
 
-/// Units of one evaluation; a unit is about one step of the evaluator (50 to 300 ns), so the sum is 20 ms at most.
-const TANK: u64 = 60_000;
 /// Bytes of text that cost a unit where they are only compared, searched or copied.
 const BYTES_PER_UNIT: usize = 64;
 
@@ -18,18 +16,36 @@ thread_local! {
     static PER_ELEMENT: Cell<u64> = const { Cell::new(1) };
 }
 
-/// Runs one evaluation, in which an element of a list costs `per_element` units; `None` when it would have cost too much.
-pub(crate) fn run<T>(per_element: u64, evaluate: impl FnOnce() -> T) -> Option<T> {
-    LEFT.set(TANK);
+/// Runs one evaluation with so many units, of which each element of a list costs `per_element`; `None` when it would
+/// have cost more. A unit is about one step of the evaluator, 50 to 300 ns.
+pub(crate) fn run<T>(units: u64, per_element: u64, evaluate: impl FnOnce() -> T) -> Option<T> {
+    LEFT.set(units);
     DRY.set(false);
     PER_ELEMENT.set(per_element);
     let value = evaluate();
     (!DRY.get()).then_some(value)
 }
 
-/// What this thread's last evaluation took, beside walking its expression once.
-pub(crate) fn spent() -> u64 {
-    TANK - LEFT.get()
+/// Runs a part of an evaluation that may take no more than so many of the units that are left; `None` when it would.
+/// What comes behind it goes on with the rest.
+pub(crate) fn part<T>(units: u64, evaluate: impl FnOnce() -> T) -> Option<T> {
+    let (before, was_dry) = (LEFT.get(), DRY.get());
+    LEFT.set(before.min(units));
+    let value = evaluate();
+    let is_good = !DRY.get();
+    LEFT.set(before - (before.min(units) - LEFT.get()));
+    DRY.set(was_dry || (!is_good && before <= units));
+    is_good.then_some(value)
+}
+
+/// The units that this thread's evaluation has left, or its last one had.
+pub(crate) fn left() -> u64 {
+    LEFT.get()
+}
+
+/// Whether the evaluation has come to its end.
+pub(crate) fn is_dry() -> bool {
+    DRY.get()
 }
 
 /// Takes units; `false` from the first time on that there are not enough.

@@ -8,7 +8,7 @@ use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{DeclarationError, Env, ExecutionError, extensions};
 use regex::{Regex, RegexBuilder};
 
-use super::fuel;
+use super::{fuel, functions};
 
 /// Passes its first operand on, when its length times the second can be paid for.
 pub(crate) const WEIGH: &str = "@weigh";
@@ -36,6 +36,7 @@ fn make_env() -> Result<Env, DeclarationError> {
     env.add_extension(extensions::strings)?;
     env.add_overload(WEIGH, "anode_weigh", vec![DYN_TYPE, INT_TYPE], weigh)?;
     env.add_overload(NUMBER, "anode_number", vec![DYN_TYPE], number)?;
+    functions::declare(&mut env)?;
     env.add_overload(MATCHES, "anode_matches", vec![DYN_TYPE, DYN_TYPE], matches)?;
     Ok(env)
 }

@@ -1,333 +1,279 @@
-//! A payload as CEL sees it: parsed once, shared, and walked without copies.
+//! A JSON document as expressions see it: read in one pass, shared, and looked at where it stands.
 
-use std::any::Any;
-use std::fmt;
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use cel::ExecutionError;
-use cel::common::traits::{Container, Indexer, Iterable, Iterator as CelIterator, Sizer};
-use cel::common::types::{
-    CelBool, CelDouble, CelInt, CelList, CelMap, CelNull, CelString, CelUInt, LIST_TYPE, MAP_TYPE, Type,
-};
-use cel::common::value::{CowVal, StaticVal, Val};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use bytes::Bytes;
+
+mod scan;
+mod value;
 
 use super::fuel;
+use scan::Node;
+pub use scan::{Fault, MAX_DEPTH, MAX_NODES};
+pub(crate) use value::{JsonList, JsonMap};
 
-/// A JSON value. Lists and maps are shared, so that the evaluator's copies cost nothing.
+/// Members or elements that are walked past for one unit of fuel.
+const WALKED_PER_UNIT: usize = 32;
+
+/// A document, read once.
 #[derive(Debug)]
-pub enum Json {
+struct Document {
+    text: Bytes,
+    nodes: Box<[Node]>,
+}
+
+/// A value of a document. A clone shares the document.
+#[derive(Debug, Clone)]
+pub struct Json {
+    document: Arc<Document>,
+    place: u32,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
     /// `null`.
     Null,
     /// `true` or `false`.
-    Bool(CelBool),
-    /// A whole number.
-    Int(CelInt),
-    /// A whole number above `i64`.
-    UInt(CelUInt),
-    /// Any other number.
-    Double(CelDouble),
+    Bool,
+    /// A number.
+    Number,
     /// A string.
-    Text(CelString<'static>),
+    Text,
     /// An array.
-    List(JsonList),
+    List,
     /// An object.
-    Map(JsonMap),
+    Map,
 }
 
-/// A JSON array.
-#[derive(Debug, Clone)]
-pub struct JsonList(Arc<Vec<Json>>);
-
-/// A JSON object: members in the order of their names, each name once.
-#[derive(Debug, Clone)]
-pub struct JsonMap(Arc<Vec<(CelString<'static>, Json)>>);
-
-static NULL: CelNull = CelNull;
+impl Kind {
+    /// The kind in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "a bool",
+            Self::Number => "a number",
+            Self::Text => "a string",
+            Self::List => "a list",
+            Self::Map => "an object",
+        }
+    }
+}
 
 impl Json {
     /// Reads a payload; `None` when it is not JSON.
     pub fn parse(payload: &[u8]) -> Option<Self> {
-        serde_json::from_slice(payload).ok()
+        Self::read(Bytes::copy_from_slice(payload)).ok()
     }
 
-    /// The value as CEL takes it.
-    pub fn value(&self) -> &(dyn Val + 'static) {
-        match self {
-            Self::Null => &NULL,
-            Self::Bool(value) => value,
-            Self::Int(value) => value,
-            Self::UInt(value) => value,
-            Self::Double(value) => value,
-            Self::Text(value) => value,
-            Self::List(value) => value,
-            Self::Map(value) => value,
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// With the place at which it is no JSON.
+    pub fn read(text: Bytes) -> Result<Self, Fault> {
+        if let Err(error) = std::str::from_utf8(&text) {
+            return Err(Fault { at: error.valid_up_to(), why: "UTF-8 is expected" });
+        }
+        let mut nodes = Vec::with_capacity(text.len() / 12 + 1);
+        scan::scan(&text, &mut nodes)?;
+        Ok(Self { document: Arc::new(Document { text, nodes: nodes.into_boxed_slice() }), place: 0 })
+    }
+
+    fn node(&self) -> Node {
+        self.document.nodes[self.place as usize]
+    }
+
+    fn at(&self, place: u32) -> Self {
+        Self { document: Arc::clone(&self.document), place }
+    }
+
+    /// The value's text as it stands in the document.
+    pub fn text(&self) -> &[u8] {
+        let node = self.node();
+        &self.document.text[node.start as usize..node.end as usize]
+    }
+
+    /// The same, sharing the document's memory.
+    pub fn bytes(&self) -> Bytes {
+        let node = self.node();
+        self.document.text.slice(node.start as usize..node.end as usize)
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        match self.text().first() {
+            Some(b'{') => Kind::Map,
+            Some(b'[') => Kind::List,
+            Some(b'"') => Kind::Text,
+            Some(b't' | b'f') => Kind::Bool,
+            Some(b'n') | None => Kind::Null,
+            Some(_) => Kind::Number,
         }
     }
 
-    /// The same, paid for.
-    pub(crate) fn taken<'b>(&'b self) -> Result<CowVal<'b, 'static>, ExecutionError> {
-        fuel::take_text(self.text_len())?;
-        Ok(CowVal::Borrowed(self.value()))
-    }
-
-    fn text_len(&self) -> usize {
-        if let Self::Text(text) = self { text.inner().len() } else { 0 }
-    }
-}
-
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader)
-    }
-}
-
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
-    type Value = Json;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
-        Ok(Json::Bool(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
-        Ok(Json::Int(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
-        Ok(i64::try_from(value).map_or_else(|_| Json::UInt(value.into()), |value| Json::Int(value.into())))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
-        Ok(Json::Double(value.into()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
-        Ok(Json::Text(value.to_owned().into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
-        let mut elements = Vec::new();
-        while let Some(element) = access.next_element()? {
-            elements.push(element);
+    /// A string's characters; of anything else nothing.
+    pub fn characters(&self) -> Cow<'_, str> {
+        match self.text() {
+            [b'"', inner @ .., b'"'] => unescape(inner),
+            _ => Cow::Borrowed(""),
         }
-        Ok(Json::List(JsonList(Arc::new(elements))))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Json, A::Error> {
-        let mut members: Vec<(CelString<'static>, Json)> = Vec::new();
-        while let Some((name, value)) = access.next_entry::<String, Json>()? {
-            members.push((name.into(), value));
+    /// The member of that name, the last one where there are several, as in `JSON.parse`.
+    pub fn member(&self, name: &str) -> Option<Self> {
+        let mut found = None;
+        let mut walked = 0;
+        for (key, value) in self.member_places() {
+            walked += 1;
+            if self.is_named(key, name) {
+                found = Some(value);
+            }
         }
-        // Of members with the same name the last one counts, as in JSON.parse.
-        members.reverse();
-        members.sort_by(|a, b| a.0.inner().cmp(b.0.inner()));
-        members.dedup_by(|a, b| a.0 == b.0);
-        Ok(Json::Map(JsonMap(Arc::new(members))))
-    }
-}
-
-impl StaticVal for JsonList {}
-
-impl Val for JsonList {
-    fn get_type(&self) -> &Type {
-        &LIST_TYPE
+        fuel::take(walked / WALKED_PER_UNIT as u64);
+        found.map(|place| self.at(place))
     }
 
-    fn cel_type() -> &'static Type {
-        static LIST: Type = LIST_TYPE;
-        &LIST
+    /// The element at an index.
+    pub fn element(&self, index: usize) -> Option<Self> {
+        fuel::take((index / WALKED_PER_UNIT) as u64);
+        self.element_places().nth(index).map(|place| self.at(place))
     }
 
-    fn as_container(&self) -> Option<&dyn Container> {
-        Some(self)
+    /// The elements of a list; of anything else none.
+    pub fn elements(&self) -> impl Iterator<Item = Self> {
+        self.element_places().map(|place| self.at(place))
     }
 
-    fn as_indexer<'b, 'v>(&'b self) -> Option<&'b (dyn Indexer + 'v)> {
-        Some(self)
-    }
-
-    fn as_iterable<'b, 'v>(&'b self) -> Option<&'b (dyn Iterable + 'v)> {
-        Some(self)
-    }
-
-    fn as_sizer(&self) -> Option<&dyn Sizer> {
-        Some(self)
-    }
-
-    fn equals(&self, other: &dyn Val) -> bool {
-        let same = |a: &Json, b: &dyn Val| fuel::take_text(a.text_len()).is_ok() && a.value().equals(b);
-        if let Some(other) = other.downcast_ref::<Self>() {
-            return self.0.len() == other.0.len()
-                && self.0.iter().zip(other.0.iter()).all(|(a, b)| same(a, b.value()));
+    /// The members of an object, by name and value, in their order; of two of one name only the last. Of anything else none.
+    pub fn members(&self) -> impl Iterator<Item = (Self, Self)> {
+        let mut places: Vec<(u32, u32)> = self.member_places().collect();
+        let mut names: Vec<(Cow<'_, str>, usize)> =
+            places.iter().enumerate().map(|(index, (key, _))| (self.name_at(*key), index)).collect();
+        names.sort();
+        let mut kept = vec![true; places.len()];
+        for pair in names.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+            kept[pair[0].1] = false;
         }
-        other.downcast_ref::<CelList<'_>>().is_some_and(|other| {
-            self.0.len() == other.inner().len()
-                && self.0.iter().zip(other.inner()).all(|(a, b)| same(a, b.as_ref()))
+        let mut kept = kept.into_iter();
+        places.retain(|_| kept.next().unwrap_or(true));
+        places.into_iter().map(|(key, value)| (self.at(key), self.at(value)))
+    }
+
+    /// How many elements a list has, or members an object.
+    pub fn len(&self) -> usize {
+        match self.kind() {
+            Kind::List => self.element_places().count(),
+            Kind::Map => self.members().count(),
+            _ => 0,
+        }
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.node().next == self.place + 1
+    }
+
+    /// How deep lists and objects nest in it; a value that holds none has depth 0.
+    pub fn depth(&self) -> usize {
+        let nodes = &self.document.nodes[self.place as usize..self.node().next as usize];
+        let (mut open, mut deepest): (Vec<u32>, usize) = (Vec::new(), 0);
+        for (place, node) in (self.place..).zip(nodes) {
+            while open.last().is_some_and(|end| *end <= place) {
+                open.pop();
+            }
+            if matches!(self.document.text[node.start as usize], b'{' | b'[') {
+                open.push(node.next);
+                deepest = deepest.max(open.len());
+            }
+        }
+        deepest
+    }
+
+    fn element_places(&self) -> impl Iterator<Item = u32> {
+        let is_full = self.kind() == Kind::List && !self.is_empty();
+        is_full.then(|| self.places_from(self.place + 1)).into_iter().flatten()
+    }
+
+    /// The elements of a list from one of them on.
+    fn places_from(&self, first: u32) -> impl Iterator<Item = u32> {
+        let end = self.node().next;
+        let nodes = &self.document.nodes;
+        std::iter::successors(Some(first), move |place| {
+            Some(nodes[*place as usize].next).filter(|next| *next < end)
         })
     }
 
-    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
-        Box::new(self.clone())
+    fn member_places(&self) -> impl Iterator<Item = (u32, u32)> {
+        let end = if self.kind() == Kind::Map { self.node().next } else { 0 };
+        let nodes = &self.document.nodes;
+        let first = Some(self.place + 1).filter(|first| *first < end);
+        let names = std::iter::successors(first, move |name| {
+            Some(nodes[*name as usize + 1].next).filter(|next| *next < end)
+        });
+        names.map(|name| (name, name + 1))
     }
 
-    fn as_any(&self) -> Option<&dyn Any> {
-        Some(self)
+    fn is_named(&self, key: u32, name: &str) -> bool {
+        let node = self.document.nodes[key as usize];
+        let written = &self.document.text[node.start as usize + 1..node.end as usize - 1];
+        // A name with escapes is longer than what it says.
+        written == name.as_bytes()
+            || (written.len() > name.len() && written.contains(&b'\\') && unescape(written) == name)
+    }
+
+    fn name_at(&self, key: u32) -> Cow<'_, str> {
+        let node = self.document.nodes[key as usize];
+        unescape(&self.document.text[node.start as usize + 1..node.end as usize - 1])
     }
 }
 
-impl Container for JsonList {
-    fn contains(&self, value: &dyn Val) -> Result<bool, ExecutionError> {
-        for element in self.0.iter() {
-            fuel::take_text(element.text_len())?;
-            if element.value().equals(value) {
-                return Ok(true);
-            }
+/// The characters that the inside of a string stands for. Halves of surrogate pairs become U+FFFD.
+fn unescape(inner: &[u8]) -> Cow<'_, str> {
+    let text = std::str::from_utf8(inner).unwrap_or_default();
+    if !inner.contains(&b'\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        let sign = after.bytes().next().unwrap_or(b'\\');
+        rest = after.get(1..).unwrap_or_default();
+        match sign {
+            b'b' => out.push('\u{8}'),
+            b'f' => out.push('\u{c}'),
+            b'n' => out.push('\n'),
+            b'r' => out.push('\r'),
+            b't' => out.push('\t'),
+            b'u' => rest = unescape_unit(rest, &mut out),
+            sign => out.push(char::from(sign)),
         }
-        Ok(false)
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
+/// Reads the hex digits behind a `\u`, and those of the other half of a pair; gives what follows.
+fn unescape_unit<'a>(digits: &'a str, out: &mut String) -> &'a str {
+    let hex = |text: &str| text.get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok());
+    let rest = digits.get(4..).unwrap_or_default();
+    let Some(unit) = hex(digits) else {
+        return rest;
+    };
+    let low = rest.strip_prefix("\\u").and_then(hex);
+    let units = [unit, low.unwrap_or(0)];
+    match char::decode_utf16(units).next() {
+        Some(Ok(character)) => {
+            out.push(character);
+            if character.len_utf16() == 2 { &rest[6..] } else { rest }
+        }
+        _ => {
+            out.push(char::REPLACEMENT_CHARACTER);
+            rest
+        }
     }
 }
 
-impl Indexer for JsonList {
-    fn get<'b, 'v>(&'b self, index: &dyn Val) -> Result<CowVal<'b, 'v>, ExecutionError> {
-        let place = if let Some(int) = index.downcast_ref::<CelInt>() {
-            usize::try_from(*int.inner()).ok()
-        } else if let Some(uint) = index.downcast_ref::<CelUInt>() {
-            usize::try_from(*uint.inner()).ok()
-        } else {
-            let got = index.get_type().name().to_owned();
-            return Err(ExecutionError::UnexpectedType { got, want: "int".to_owned() });
-        };
-        let element = place.and_then(|place| self.0.get(place));
-        element.ok_or_else(|| ExecutionError::IndexOutOfBounds(cel::Value::Null))?.taken()
-    }
-
-    fn steal<'v>(self: Box<Self>, index: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError> {
-        self.get(index).map(CowVal::into_owned)
-    }
-}
-
-impl Sizer for JsonList {
-    fn size(&self) -> CelInt {
-        i64::try_from(self.0.len()).unwrap_or(i64::MAX).into()
-    }
-}
-
-impl Iterable for JsonList {
-    fn iter<'b, 'v>(&'b self) -> Box<dyn CelIterator<'b, 'v> + 'b>
-    where
-        Self: 'v,
-    {
-        Box::new(Elements(self.0.iter().map(|element| (element.value(), element.text_len()))))
-    }
-}
-
-/// Lends out elements as long as they can be paid for; an evaluation that ends early for that counts as erring.
-struct Elements<I>(I);
-
-impl<'b, 'v, I: Iterator<Item = (&'b (dyn Val + 'static), usize)>> CelIterator<'b, 'v> for Elements<I> {
-    fn next(&mut self) -> Option<&'b (dyn Val + 'v)> {
-        let (value, text) = self.0.next()?;
-        if fuel::take_element(text) { Some(value) } else { None }
-    }
-}
-
-impl JsonMap {
-    fn find(&self, key: &dyn Val) -> Option<&Json> {
-        let key = key.downcast_ref::<CelString<'_>>()?;
-        let place = self.0.binary_search_by(|(name, _)| name.inner().cmp(key.inner())).ok()?;
-        Some(&self.0[place].1)
-    }
-}
-
-impl StaticVal for JsonMap {}
-
-impl Val for JsonMap {
-    fn get_type(&self) -> &Type {
-        &MAP_TYPE
-    }
-
-    fn cel_type() -> &'static Type {
-        static MAP: Type = MAP_TYPE;
-        &MAP
-    }
-
-    fn as_container(&self) -> Option<&dyn Container> {
-        Some(self)
-    }
-
-    fn as_indexer<'b, 'v>(&'b self) -> Option<&'b (dyn Indexer + 'v)> {
-        Some(self)
-    }
-
-    fn as_iterable<'b, 'v>(&'b self) -> Option<&'b (dyn Iterable + 'v)> {
-        Some(self)
-    }
-
-    fn as_sizer(&self) -> Option<&dyn Sizer> {
-        Some(self)
-    }
-
-    fn equals(&self, other: &dyn Val) -> bool {
-        let (other, size) = if let Some(other) = other.downcast_ref::<Self>() {
-            (other as &dyn Indexer, other.0.len())
-        } else if let Some(other) = other.downcast_ref::<CelMap<'_>>() {
-            (other as &dyn Indexer, other.inner().len())
-        } else {
-            return false;
-        };
-        self.0.len() == size
-            && self.0.iter().all(|(name, value)| {
-                fuel::take_text(value.text_len()).is_ok()
-                    && other.get(name).is_ok_and(|other| value.value().equals(other.as_ref()))
-            })
-    }
-
-    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
-        Box::new(self.clone())
-    }
-
-    fn as_any(&self) -> Option<&dyn Any> {
-        Some(self)
-    }
-}
-
-impl Container for JsonMap {
-    fn contains(&self, key: &dyn Val) -> Result<bool, ExecutionError> {
-        Ok(self.find(key).is_some())
-    }
-}
-
-impl Indexer for JsonMap {
-    fn get<'b, 'v>(&'b self, key: &dyn Val) -> Result<CowVal<'b, 'v>, ExecutionError> {
-        self.find(key).ok_or_else(|| ExecutionError::no_such_key("member"))?.taken()
-    }
-
-    fn steal<'v>(self: Box<Self>, key: &dyn Val) -> Result<Box<dyn Val + 'v>, ExecutionError> {
-        self.get(key).map(CowVal::into_owned)
-    }
-}
-
-impl Sizer for JsonMap {
-    fn size(&self) -> CelInt {
-        i64::try_from(self.0.len()).unwrap_or(i64::MAX).into()
-    }
-}
-
-impl Iterable for JsonMap {
-    fn iter<'b, 'v>(&'b self) -> Box<dyn CelIterator<'b, 'v> + 'b>
-    where
-        Self: 'v,
-    {
-        Box::new(Elements(self.0.iter().map(|(name, _)| (name as &dyn Val, name.inner().len()))))
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -33,13 +33,13 @@ pub(crate) fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), ExpressionErro
 /// Refuses brackets that nest too deep, and long runs of signs, before the parser meets them.
 fn check_nesting(text: &str) -> Result<(), ExpressionError> {
     let (mut depth, mut run) = (0_usize, 0_usize);
-    for (place, byte) in text.bytes().enumerate() {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+    for (place, sign) in text.chars().enumerate() {
+        match sign {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        run = if matches!(byte, b'!' | b'-' | b'?') { run + 1 } else { 0 };
+        run = if matches!(sign, '!' | '-' | '?') { run + 1 } else { 0 };
         if depth > MAX_NESTING || run > MAX_NESTING {
             return Err(ExpressionError {
                 detail: format!("the expression nests deeper than {MAX_NESTING} levels"),
@@ -55,10 +55,31 @@ pub(crate) fn place_of(node: u64, places: &SourceInfo, text: &str) -> Option<(us
     places.offset_for(node).map(|(start, _)| position(text, start as usize))
 }
 
-/// Line and column of a place in the text, both from 1.
-fn position(text: &str, place: usize) -> (usize, usize) {
+/// Line and column of a character of the text, all from 1 but for the character, which counts from 0.
+pub(crate) fn position(text: &str, place: usize) -> (usize, usize) {
     let before: Vec<char> = text.chars().take(place).collect();
     let line = before.iter().filter(|c| **c == '\n').count();
     let column = before.iter().rev().take_while(|c| **c != '\n').count();
     (line + 1, column + 1)
+}
+
+/// The byte behind a string literal that begins at a quote; none where the text ends within it.
+pub(crate) fn end_of_string(text: &str, begin: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let quote = &text[begin..=begin];
+    let is_raw = begin > 0 && matches!(bytes[begin - 1], b'r' | b'R')
+        || begin > 1 && matches!(bytes[begin - 1], b'b' | b'B') && matches!(bytes[begin - 2], b'r' | b'R');
+    let triple = quote.repeat(3);
+    let quotes = if text[begin..].starts_with(&triple) { &triple } else { quote };
+    let mut at = begin + quotes.len();
+    while at < bytes.len() {
+        if bytes[at..].starts_with(quotes.as_bytes()) {
+            return Some(at + quotes.len());
+        }
+        if bytes[at] == b'\n' && quotes.len() == 1 {
+            return None;
+        }
+        at += if bytes[at] == b'\\' && !is_raw { 2 } else { 1 };
+    }
+    None
 }

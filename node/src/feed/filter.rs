@@ -8,7 +8,7 @@
 //! | `payload` | the JSON value; whole numbers are `int` (`uint` above 2^63), others `double` |
 //!
 //! A payload that is not JSON is absent: a filter that touches it errs. One that errs on a record does not match it.
-//! Functions are those of CEL and its string extension but for what [`check`] refuses; what an evaluation may cost
+//! Functions are those of CEL and its string extension but for what [`check`](crate::expression::check) refuses; what an evaluation may cost
 //! is counted by [`fuel`](crate::expression::fuel).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,19 +21,19 @@ use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 use cel::{Context, IdedExpr, Value};
 
-mod words;
-mod check;
-mod rewrite;
-
 use super::payloads::Parsed;
+use crate::expression::check::{self, Findings, Refusal, Rules};
 use crate::expression::guards::{self, Pattern};
 use crate::expression::json::Json;
-use crate::expression::{ExpressionError, fuel, text};
+use crate::expression::words::Gives;
+use crate::expression::{ExpressionError, fuel, rewrite, text};
 use crate::store::Loaded;
-use check::{Findings, Refusal};
 
 /// The longest filter, in bytes.
 pub const MAX_BYTES: usize = 4_096;
+
+/// Units of fuel for one record: 20 ms at most.
+const TANK: u64 = 60_000;
 
 /// A filter, compiled once for a subscription; a clone shares it.
 #[derive(Debug, Clone)]
@@ -85,8 +85,8 @@ impl Filter {
             detail: refusal.detail,
             position: text::place_of(refusal.node, &places, text),
         };
-        let findings = check::check(&root).map_err(locate)?;
-        let patterns = rewrite::rewrite(&mut root).map_err(locate)?;
+        let findings = check_filter(&root).map_err(locate)?;
+        let patterns = rewrite::rewrite(&mut root, true).map_err(locate)?;
         let Findings { nodes, per_element } = findings;
         Ok(Self(Arc::new(Inner { text: text.into(), root, patterns, per_element, nodes })))
     }
@@ -105,14 +105,14 @@ impl Filter {
     pub fn judge(&self, facts: Facts<'_>) -> Verdict {
         // The evaluator is not ours, its input not our friends': a panic in it must not end the subscriber's task.
         let verdict = catch_unwind(AssertUnwindSafe(|| {
-            fuel::run(self.0.per_element, || self.evaluate(facts)).unwrap_or(Verdict::Erred)
+            fuel::run(TANK, self.0.per_element, || self.evaluate(facts)).unwrap_or(Verdict::Erred)
         }));
         verdict.unwrap_or(Verdict::Erred)
     }
 
     /// What the last record cost that was judged on this thread, in units of 50 to 300 ns.
     pub fn last_cost(&self) -> u64 {
-        self.0.nodes + fuel::spent()
+        self.0.nodes + (TANK - fuel::left())
     }
 
     /// Holds the filter against a record of a batch; `parsed` holds its payload where the filter needs it.
@@ -142,6 +142,20 @@ impl Filter {
             Some(false) => Verdict::Pass,
             None => Verdict::Erred,
         }
+    }
+}
+
+/// Readers are strangers: what they write is held to the strict rules, and has to be true or false.
+fn check_filter(root: &IdedExpr) -> Result<Findings, Refusal> {
+    const RULES: Rules = Rules {
+        called: "a filter",
+        variables: &["topic", "source", "publisher", "time", "payload"],
+        strict: true,
+    };
+    let findings = check::check(root, RULES)?;
+    match check::gives(root) {
+        Some(Gives::Bool) | None => Ok(findings),
+        Some(_) => Err(check::refuse(root, "a filter is true or false; compare this with something")),
     }
 }
 

@@ -1,10 +1,7 @@
-//! The names that a filter may use: variables, types and functions.
-
-/// The variables of a filter.
-pub(super) const VARIABLES: [&str; 5] = ["topic", "source", "publisher", "time", "payload"];
+//! The names that an expression may use: types and functions.
 
 /// Types that `type(x)` can be compared with.
-pub(super) const TYPES: [&str; 12] = [
+pub(crate) const TYPES: [&str; 12] = [
     "bool",
     "int",
     "uint",
@@ -21,7 +18,7 @@ pub(super) const TYPES: [&str; 12] = [
 
 /// How a function is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// `f(x, …)`.
     Global,
     /// `x.f(…)`.
@@ -32,7 +29,7 @@ pub(super) enum Form {
 
 /// What a function gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gives {
+pub(crate) enum Gives {
     /// A bool.
     Bool,
     /// Text, bytes or a list: nothing that `+` may join.
@@ -43,17 +40,30 @@ pub(super) enum Gives {
     Other,
 }
 
-/// A function of a filter.
+/// A function.
 #[derive(Debug)]
-pub(super) struct Function {
-    pub(super) name: &'static str,
-    pub(super) form: Form,
+pub(crate) struct Function {
+    pub(crate) name: &'static str,
+    pub(crate) form: Form,
     /// How many arguments, the target counted.
-    pub(super) arity: (usize, usize),
-    pub(super) gives: Gives,
+    pub(crate) arity: (usize, usize),
+    pub(crate) gives: Gives,
     /// Units for 64 bytes of its first operand, beyond the one that looking at it costs; measured with the
     /// worst text.
-    pub(super) weight: i64,
+    pub(crate) weight: i64,
+    /// Whether readers' filters may use it.
+    pub(crate) class: Class,
+}
+
+/// What a function can cost, compared with what it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Its result is no longer than its input, and takes time in proportion.
+    Bounded,
+    /// Its result can be longer.
+    Growing,
+    /// Its time can grow with the product of its inputs.
+    Slow,
 }
 
 const fn function(
@@ -63,12 +73,16 @@ const fn function(
     gives: Gives,
     weight: i64,
 ) -> Function {
-    Function { name, form, arity, gives, weight }
+    Function { name, form, arity, gives, weight, class: Class::Bounded }
 }
 
-/// Every function of a filter. None of them gives more than it was given: those that can (`replace`, `join`,
-/// `format`, `quote`) are left out.
-const FUNCTIONS: &[Function] = &[
+/// A function that CEL has too, replaced by our own that knows bounds.
+const fn own(name: &'static str, arity: (usize, usize), gives: Gives, class: Class) -> Function {
+    Function { name, form: Form::Member, arity, gives, weight: 0, class }
+}
+
+/// Every function.
+pub(crate) const FUNCTIONS: &[Function] = &[
     function("size", Form::Both, (1, 1), Gives::Number, 2),
     function("contains", Form::Member, (2, 2), Gives::Bool, 4),
     function("startsWith", Form::Member, (2, 2), Gives::Bool, 0),
@@ -101,14 +115,26 @@ const FUNCTIONS: &[Function] = &[
     function("charAt", Form::Member, (2, 2), Gives::Text, 16),
     function("substring", Form::Member, (2, 3), Gives::Text, 32),
     function("split", Form::Member, (2, 3), Gives::Text, 64),
+    own("replace", (3, 4), Gives::Text, Class::Growing),
+    own("join", (1, 2), Gives::Text, Class::Growing),
+    own("format", (2, 2), Gives::Text, Class::Growing),
+    own("indexOf", (2, 3), Gives::Number, Class::Slow),
+    own("lastIndexOf", (2, 3), Gives::Number, Class::Slow),
 ];
 
-/// Functions of CEL's extensions whose result can exceed what they are given.
-pub(super) const GROWING: [&str; 4] = ["replace", "join", "format", "quote"];
-/// Functions of CEL's extensions whose time grows with the product of what they are given.
-pub(super) const SLOW: [&str; 2] = ["indexOf", "lastIndexOf"];
+/// What is written like a function and becomes a comprehension or a test.
+pub(crate) const MACROS: [&str; 6] = ["has", "all", "exists", "exists_one", "map", "filter"];
 
 /// The function of that name.
-pub(super) fn find(name: &str) -> Option<&'static Function> {
+pub(crate) fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|function| function.name == name)
+}
+
+/// The name most like a mistyped one, where one is.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    let alike = known.map(|known| (strsim::jaro_winkler(&lower, &known.to_lowercase()), known));
+    // Between 0.8 and 0.9 stand names that only begin alike.
+    let alike = alike.filter(|(score, _)| *score > 0.87);
+    alike.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }

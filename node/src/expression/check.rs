@@ -1,48 +1,57 @@
-//! What a filter may hold, decided before it runs.
+//! What an expression may hold, decided before it runs.
 
 use cel::IdedExpr;
 use cel::common::ast::operators as op;
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, LiteralValue, SelectExpr};
 
-use super::words::{self, Form, Gives};
+use super::words::{self, Class, Form, Gives};
 
 /// The most nodes of an expression, macros expanded: bounds what one walk costs.
-pub(super) const MAX_NODES: u64 = 500;
+pub(crate) const MAX_NODES: u64 = 500;
 /// How deep an expression may nest: the evaluator recurses on the thread's stack.
 const MAX_DEPTH: usize = 64;
 
 /// What is not allowed, and at which node.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) node: u64,
-    pub(super) detail: String,
+pub(crate) struct Refusal {
+    pub(crate) node: u64,
+    pub(crate) detail: String,
 }
 
 /// What the check found out on its way.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     /// Nodes in all.
-    pub(super) nodes: u64,
+    pub(crate) nodes: u64,
     /// The most nodes that are evaluated for one element of a list.
-    pub(super) per_element: u64,
+    pub(crate) per_element: u64,
 }
 
-/// Checks a whole filter.
-pub(super) fn check(root: &IdedExpr) -> Result<Findings, Refusal> {
-    let mut walk = Walk { findings: Findings::default(), scope: Vec::new(), depth: 0, looping: false };
+/// Who writes an expression, and so what it may hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// What it is called to whoever wrote it.
+    pub(crate) called: &'static str,
+    /// The variables that it knows.
+    pub(crate) variables: &'static [&'static str],
+    /// Whether it is a stranger's, and judged on every record: nothing that grows, no comprehension in another.
+    pub(crate) strict: bool,
+}
+
+/// Checks a whole expression.
+pub(crate) fn check(root: &IdedExpr, rules: Rules) -> Result<Findings, Refusal> {
+    let mut walk = Walk { rules, findings: Findings::default(), scope: Vec::new(), depth: 0, looping: false };
     walk.expr(root)?;
-    if gives(root) == Some(Gives::Bool) || gives(root).is_none() {
-        Ok(walk.findings)
-    } else {
-        Err(refuse(root, "a filter is true or false; compare this with something"))
-    }
+    Ok(walk.findings)
 }
 
-fn refuse(at: &IdedExpr, detail: impl Into<String>) -> Refusal {
+/// A refusal of a part.
+pub(crate) fn refuse(at: &IdedExpr, detail: impl Into<String>) -> Refusal {
     Refusal { node: at.id, detail: detail.into() }
 }
 
 struct Walk<'a> {
+    rules: Rules,
     findings: Findings,
     /// Names bound by the comprehension around.
     scope: Vec<&'a str>,
@@ -87,21 +96,17 @@ impl<'a> Walk<'a> {
 
     fn name(&self, at: &IdedExpr, name: &str) -> Result<(), Refusal> {
         let name = name.strip_prefix('.').unwrap_or(name);
-        let known =
-            self.scope.contains(&name) || words::VARIABLES.contains(&name) || words::TYPES.contains(&name);
-        let variables = words::VARIABLES.join(", ");
-        if known {
-            Ok(())
-        } else {
-            Err(refuse(
-                at,
-                format!(
-                    "unknown name {:?}; a filter knows {variables}, as in payload.{}",
-                    cut(name),
-                    cut(name)
-                ),
-            ))
+        let variables = self.rules.variables;
+        if self.scope.contains(&name) || variables.contains(&name) || words::TYPES.contains(&name) {
+            return Ok(());
         }
+        let called = self.rules.called;
+        let known = self.scope.iter().filter(|name| !name.starts_with('@')).chain(variables);
+        let instead = match words::nearest(name, known.copied()) {
+            Some(near) => format!("{near:?} perhaps, or a member of the payload: payload.{}", cut(name)),
+            None => format!("{called} knows {}, as in payload.{}", variables.join(", "), cut(name)),
+        };
+        Err(refuse(at, format!("unknown name {:?}; {instead}", cut(name))))
     }
 
     fn select(&mut self, at: &'a IdedExpr, select: &'a SelectExpr) -> Result<(), Refusal> {
@@ -110,13 +115,19 @@ impl<'a> Walk<'a> {
     }
 
     fn comprehension(&mut self, at: &'a IdedExpr, it: &'a ComprehensionExpr) -> Result<(), Refusal> {
-        if self.looping {
+        if self.rules.strict && self.looping {
             return Err(refuse(
                 at,
                 "one comprehension (all, exists, exists_one, map, filter) in or upon another is not allowed",
             ));
         }
-        self.looping = true;
+        if !self.rules.strict && self.rules.variables.contains(&it.iter_var.as_str()) {
+            return Err(refuse(
+                at,
+                format!("{} is a variable already; call the element otherwise", it.iter_var),
+            ));
+        }
+        let around = std::mem::replace(&mut self.looping, true);
         self.expr(&it.iter_range)?;
         self.expr(&it.accu_init)?;
         let scope = self.scope.len();
@@ -127,26 +138,59 @@ impl<'a> Walk<'a> {
         self.findings.per_element = self.findings.per_element.max(self.findings.nodes - before);
         self.expr(&it.result)?;
         self.scope.truncate(scope);
-        self.looping = false;
+        self.looping = around;
         Ok(())
     }
 
     fn call(&mut self, at: &'a IdedExpr, call: &'a CallExpr) -> Result<(), Refusal> {
         match (call.func_name.as_str(), call.target.is_some()) {
-            (op::ADD, false) => check_sum(at, call)?,
+            (op::ADD, false) if self.rules.strict => check_sum(at, call)?,
             (op::EQUALS | op::NOT_EQUALS | op::LESS | op::LESS_EQUALS, false)
             | (op::GREATER | op::GREATER_EQUALS, false) => check_time(at, call)?,
             (name, false) if is_operator(name) => {}
-            (name, _) => check_function(at, name, call)?,
+            (name, _) => check_function(at, name, call, self.rules)?,
         }
         call.target.iter().try_for_each(|target| self.expr(target))?;
         call.args.iter().try_for_each(|argument| self.expr(argument))
     }
 }
 
+/// The nodes of an expression.
+pub(crate) fn count(at: &IdedExpr) -> usize {
+    let mut nodes = 0;
+    visit(at, &mut |_| nodes += 1);
+    nodes
+}
+
+/// Shows every node of an expression to `see`.
+pub(crate) fn visit<'a>(at: &'a IdedExpr, see: &mut dyn FnMut(&'a IdedExpr)) {
+    see(at);
+    match &at.expr {
+        Expr::Literal(_) | Expr::Ident(_) | Expr::Unspecified | Expr::Struct(_) => {}
+        Expr::Select(select) => visit(&select.operand, see),
+        Expr::List(list) => list.elements.iter().for_each(|element| visit(element, see)),
+        Expr::Map(map) => {
+            for entry in &map.entries {
+                if let EntryExpr::MapEntry(entry) = &entry.expr {
+                    visit(&entry.key, see);
+                    visit(&entry.value, see);
+                }
+            }
+        }
+        Expr::Comprehension(it) => {
+            [&it.iter_range, &it.loop_cond, &it.loop_step].into_iter().for_each(|part| visit(part, see));
+        }
+        Expr::Call(call) => {
+            call.target.iter().for_each(|target| visit(target, see));
+            call.args.iter().for_each(|argument| visit(argument, see));
+        }
+    }
+}
+
 /// Whether a call is what the parser makes of an operator. Optional syntax is off.
 fn is_operator(name: &str) -> bool {
     [
+        op::ADD,
         op::CONDITIONAL,
         op::LOGICAL_AND,
         op::LOGICAL_OR,
@@ -163,19 +207,23 @@ fn is_operator(name: &str) -> bool {
     .contains(&name)
 }
 
-fn check_function(at: &IdedExpr, name: &str, call: &CallExpr) -> Result<(), Refusal> {
+fn check_function(at: &IdedExpr, name: &str, call: &CallExpr, rules: Rules) -> Result<(), Refusal> {
     let Some(function) = words::find(name) else {
-        return Err(refuse(
-            at,
-            if words::GROWING.contains(&name) {
-                format!("{name} is not allowed: its result can be longer than what it is given")
-            } else if words::SLOW.contains(&name) {
-                format!("{name} is not allowed: it can take too long; use contains, startsWith or matches")
-            } else {
-                format!("there is no function {:?} for filters", cut(name))
-            },
-        ));
+        let names = words::FUNCTIONS.iter().map(|function| function.name).chain(words::MACROS);
+        let instead = words::nearest(name, names).map(|near| format!("; {near} perhaps")).unwrap_or_default();
+        return Err(refuse(at, format!("there is no function {:?}{instead}", cut(name))));
     };
+    match function.class {
+        Class::Growing if rules.strict => {
+            let why = "its result can be longer than what it is given";
+            return Err(refuse(at, format!("{name} is not allowed: {why}")));
+        }
+        Class::Slow if rules.strict => {
+            let why = "it can take too long; use contains, startsWith or matches";
+            return Err(refuse(at, format!("{name} is not allowed: {why}")));
+        }
+        _ => {}
+    }
     let form_fits = match function.form {
         Form::Global => call.target.is_none(),
         Form::Member => call.target.is_some(),
@@ -196,7 +244,7 @@ fn check_function(at: &IdedExpr, name: &str, call: &CallExpr) -> Result<(), Refu
 }
 
 /// The literal pattern of a call of `matches`.
-pub(super) fn pattern(call: &CallExpr) -> Option<&str> {
+pub(crate) fn pattern(call: &CallExpr) -> Option<&str> {
     match &call.args.last()?.expr {
         Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
         _ => None,
@@ -227,7 +275,7 @@ fn check_time(at: &IdedExpr, call: &CallExpr) -> Result<(), Refusal> {
 }
 
 /// What an expression gives, as far as its form shows it.
-fn gives(at: &IdedExpr) -> Option<Gives> {
+pub(crate) fn gives(at: &IdedExpr) -> Option<Gives> {
     match &at.expr {
         Expr::Literal(LiteralValue::Boolean(_)) => Some(Gives::Bool),
         Expr::Literal(LiteralValue::String(_) | LiteralValue::Bytes(_)) | Expr::List(_) => Some(Gives::Text),
