@@ -1,15 +1,19 @@
 //! Entries: what segments are made of, each behind its length and checksum.
 //!
-//! An entry is a 40-byte head and a body. The head, all little-endian: magic `aNe1`, CRC-32 over all that follows it,
-//! body length `u32`, kind `u8` and three zeros, arrival number `u64`, the segment's offset up to which all was synced
-//! when this was written `u64`, and the time of writing in microseconds `u64`.
+//! An entry is a 48-byte head and a body. The head, all little-endian: magic `aNe2`, CRC-32 over all that follows it and
+//! the entry's offset, body length `u32`, kind `u8` and three zeros, arrival number `u64`, the segment's offset up to which
+//! all was synced when this was written `u64`, the time of writing in microseconds `u64`, and the segment's salt `u64`.
+//!
+//! The salt is random and leaves the node in no answer, so that no payload can be made to look like an entry behind a tear.
 
 use anode_shared::time::Micros;
 
 /// What every entry begins with, so that a scan finds the next one behind damage.
-const MAGIC: [u8; 4] = *b"aNe1";
+const MAGIC: [u8; 4] = *b"aNe2";
+/// What entries of the format before began with.
+const OLDER_MAGIC: [u8; 4] = *b"aNe1";
 /// Bytes before an entry's body.
-pub(crate) const HEAD: usize = 40;
+pub(crate) const HEAD: usize = 48;
 /// The longest body: a checkpoint of many logs is the longest thing that is ever written.
 const MAX_BODY: usize = 256 << 20;
 
@@ -65,10 +69,12 @@ pub(crate) struct Head {
     pub(crate) synced: u64,
     /// When it was written.
     pub(crate) when: Micros,
+    /// The same for all entries of a segment, and for no other.
+    pub(crate) salt: u64,
 }
 
-/// Encodes an entry.
-pub(crate) fn encode(head: Head, body: &[u8]) -> Vec<u8> {
+/// Encodes an entry that is to lie at `offset`.
+pub(crate) fn encode(head: Head, body: &[u8], offset: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD + body.len());
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&[0; 4]);
@@ -77,10 +83,23 @@ pub(crate) fn encode(head: Head, body: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(&head.arrival.to_le_bytes());
     bytes.extend_from_slice(&head.synced.to_le_bytes());
     bytes.extend_from_slice(&head.when.to_le_bytes());
+    bytes.extend_from_slice(&head.salt.to_le_bytes());
     bytes.extend_from_slice(body);
-    let crc = crc32fast::hash(&bytes[8..]);
+    let crc = checksum(&bytes[8..], offset);
     bytes[4..8].copy_from_slice(&crc.to_le_bytes());
     bytes
+}
+
+fn checksum(bytes: &[u8], offset: u64) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(bytes);
+    hasher.update(&offset.to_le_bytes());
+    hasher.finalize()
+}
+
+/// Whether a segment that begins like this was written in the format before.
+pub(crate) fn is_older(bytes: &[u8]) -> bool {
+    bytes.starts_with(&OLDER_MAGIC)
 }
 
 fn u64_at(bytes: &[u8], place: usize) -> u64 {
@@ -93,8 +112,9 @@ fn u32_at(bytes: &[u8], place: usize) -> u32 {
     u32::from_le_bytes([bytes[place], bytes[place + 1], bytes[place + 2], bytes[place + 3]])
 }
 
-/// Reads the entry at the start of `bytes`: its head and its body. `None` where no whole entry with a fitting checksum stands.
-pub(crate) fn decode(bytes: &[u8]) -> Option<(Head, &[u8])> {
+/// Reads the entry at the start of `bytes`, which lie at `offset`: its head and its body. `None` where no whole entry with a
+/// fitting checksum stands.
+pub(crate) fn decode(bytes: &[u8], offset: u64) -> Option<(Head, &[u8])> {
     if bytes.len() < HEAD || bytes[..4] != MAGIC {
         return None;
     }
@@ -102,7 +122,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(Head, &[u8])> {
     if length > MAX_BODY || bytes.len() < HEAD + length {
         return None;
     }
-    if crc32fast::hash(&bytes[8..HEAD + length]) != u32_at(bytes, 4) {
+    if checksum(&bytes[8..HEAD + length], offset) != u32_at(bytes, 4) {
         return None;
     }
     let head = Head {
@@ -110,6 +130,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<(Head, &[u8])> {
         arrival: u64_at(bytes, 16),
         synced: u64_at(bytes, 24),
         when: u64_at(bytes, 32),
+        salt: u64_at(bytes, 40),
     };
     Some((head, &bytes[HEAD..HEAD + length]))
 }
@@ -129,6 +150,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) entries: Vec<Found<'a>>,
     /// Where damaged bytes lie that had once been synced, or that entries follow in a sealed segment.
     pub(crate) damaged: Vec<std::ops::Range<usize>>,
+    /// What all entries of this segment have in common; none where there is no whole one.
+    pub(crate) salt: Option<u64>,
     /// Where the good part ends; what follows was never synced.
     pub(crate) end: usize,
 }
@@ -136,16 +159,18 @@ pub(crate) struct Scan<'a> {
 /// Finds all entries. Behind damage it goes on with the next whole entry. `sealed` says that all had been synced;
 /// else only entries that say so prove it, and what lies behind a tear was never promised to anyone.
 pub(crate) fn scan(bytes: &[u8], sealed: bool) -> Scan<'_> {
-    let mut scan = Scan { entries: Vec::new(), damaged: Vec::new(), end: bytes.len() };
+    let first = Reel { bytes, salt: None }.next(0);
+    let reel = Reel { bytes, salt: first.map(|found| found.head.salt) };
+    let mut scan = Scan { entries: Vec::new(), damaged: Vec::new(), salt: reel.salt, end: bytes.len() };
     let mut place = 0;
     while place < bytes.len() {
-        if let Some((head, body)) = decode(&bytes[place..]) {
-            scan.entries.push(Found { offset: place, head, body });
-            place += HEAD + body.len();
+        if let Some(found) = reel.at(place) {
+            scan.entries.push(found);
+            place = found.end();
             continue;
         }
-        let next = find_next(bytes, place + 1);
-        if sealed || next.is_some_and(|next| proved_from(bytes, next, place)) {
+        let next = reel.next(place + 1).map(|found| found.offset);
+        if sealed || next.is_some_and(|next| reel.proves(next, place)) {
             let end = next.unwrap_or(bytes.len());
             scan.damaged.push(place..end);
             place = end;
@@ -157,44 +182,68 @@ pub(crate) fn scan(bytes: &[u8], sealed: bool) -> Scan<'_> {
     scan
 }
 
-/// Whether an entry at or behind `from` says that `place` had been synced.
-fn proved_from(bytes: &[u8], from: usize, place: usize) -> bool {
-    later(bytes, from).any(|found| found.head.synced > place as u64)
-}
-
-/// The whole entries at and behind `from`, passing over damage.
-fn later(bytes: &[u8], from: usize) -> impl Iterator<Item = Found<'_>> {
-    let mut place = from;
-    std::iter::from_fn(move || {
-        let offset = find_next(bytes, place)?;
-        let (head, body) = decode(&bytes[offset..])?;
-        place = offset + HEAD + body.len();
-        Some(Found { offset, head, body })
-    })
-}
-
-fn find_next(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut place = from;
-    while place + HEAD <= bytes.len() {
-        let at = bytes[place..].windows(4).position(|window| window == MAGIC)? + place;
-        if decode(&bytes[at..]).is_some() {
-            return Some(at);
-        }
-        place = at + 1;
+impl Found<'_> {
+    fn end(&self) -> usize {
+        self.offset + HEAD + self.body.len()
     }
-    None
+}
+
+/// A segment's bytes, with the salt that its entries must have once it is known.
+#[derive(Clone, Copy)]
+struct Reel<'a> {
+    bytes: &'a [u8],
+    salt: Option<u64>,
+}
+
+impl<'a> Reel<'a> {
+    /// The whole entry at a place.
+    fn at(self, offset: usize) -> Option<Found<'a>> {
+        let (head, body) = decode(&self.bytes[offset..], offset as u64)?;
+        self.salt.is_none_or(|salt| salt == head.salt).then_some(Found { offset, head, body })
+    }
+
+    /// The first whole entry at or behind a place.
+    fn next(self, from: usize) -> Option<Found<'a>> {
+        let mut place = from;
+        while place + HEAD <= self.bytes.len() {
+            let at = self.bytes[place..].windows(4).position(|window| window == MAGIC)? + place;
+            if let Some(found) = self.at(at) {
+                return Some(found);
+            }
+            place = at + 1;
+        }
+        None
+    }
+
+    /// Whether an entry at or behind `from` says that `place` had been synced.
+    fn proves(self, from: usize, place: usize) -> bool {
+        let mut from = from;
+        while let Some(found) = self.next(from) {
+            if found.head.synced > place as u64 {
+                return true;
+            }
+            from = found.end();
+        }
+        false
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SALT: u64 = 0x5a17;
+
+    fn head(arrival: u64, salt: u64) -> Head {
+        Head { kind: Kind::Batch, arrival, synced: 0, when: 5, salt }
+    }
+
     fn segment(synced: &[u64]) -> (Vec<u8>, Vec<usize>) {
         let (mut bytes, mut starts) = (Vec::new(), Vec::new());
         for (place, synced) in synced.iter().enumerate() {
             starts.push(bytes.len());
-            let head = Head { kind: Kind::Batch, arrival: place as u64, synced: *synced, when: 5 };
-            bytes.extend(encode(head, &vec![b'x'; 20 + place]));
+            let head = Head { synced: *synced, ..head(place as u64, SALT) };
+            bytes.extend(encode(head, &vec![b'x'; 20 + place], bytes.len() as u64));
         }
         (bytes, starts)
     }
@@ -235,5 +284,21 @@ mod tests {
         let scan = scan(&bytes, true);
         assert_eq!((scan.entries.len(), scan.damaged.len()), (2, 1));
         assert_eq!(scan.damaged[0], starts[2]..bytes.len());
+    }
+
+    /// A payload that was made to look like an entry which proves that the tear before it had been synced.
+    #[test]
+    fn it_takes_no_payload_for_an_entry() {
+        for (salt, elsewhere, taken) in [(SALT, 0, true), (SALT ^ 1, 0, false), (SALT, 64, false)] {
+            let (mut bytes, _) = segment(&[0, 0]);
+            let (tear, place) = (bytes.len(), bytes.len() + HEAD + 10);
+            let crafted = Head { synced: 1 << 20, ..head(9, salt) };
+            let mut payload = vec![b'x'; 10];
+            payload.extend(encode(crafted, b"forged", place as u64 + elsewhere));
+            bytes.extend(encode(head(2, SALT), &payload, bytes.len() as u64));
+            bytes[tear..tear + HEAD].fill(0);
+            let scan = scan(&bytes, false);
+            assert_eq!(scan.entries.len() == 3, taken, "salt {salt:x}, {elsewhere} bytes off");
+        }
     }
 }

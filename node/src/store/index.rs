@@ -6,7 +6,7 @@ use anode_shared::ids::LogKey;
 use anode_shared::time::Micros;
 use serde::{Deserialize, Serialize};
 
-use super::order::Arrival;
+use super::order::{Arrival, Heads, Order};
 
 /// A batch whose bytes lie in this segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,8 @@ pub(crate) struct Summary {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Index {
     pub(crate) summary: Summary,
+    /// For each log the newest seq before the first arrival.
+    pub(crate) base: Heads,
     /// What happened to the order while this segment was the newest, one behind the other.
     pub(crate) arrivals: Vec<Arrival>,
     /// The batches in it, as they lie.
@@ -71,9 +73,10 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// The index of a segment that begins at an arrival number.
-    pub(crate) fn beginning(first_arrival: u64) -> Self {
-        Self { summary: Summary { first_arrival, ..Summary::default() }, ..Self::default() }
+    /// The index of a segment that begins with this order.
+    pub(crate) fn beginning(order: &Order) -> Self {
+        let summary = Summary { first_arrival: order.next, ..Summary::default() };
+        Self { summary, base: order.heads(), ..Self::default() }
     }
 
     /// Adds a batch and the topics of its records, in order.

@@ -106,6 +106,14 @@ pub(crate) enum What {
 }
 
 impl Arrival {
+    /// A number whose entry was damaged, before it shows whose it was.
+    pub(crate) const LOST: Self = Self {
+        key: LogKey { origin: Origin([0; 32]), log: LogId(0) },
+        first: 1,
+        last: 0,
+        what: What::Damage,
+    };
+
     /// Moves the heads on past this arrival.
     pub(crate) fn advance(&self, heads: &mut Heads) {
         if self.what != What::Late && self.last >= self.first {
@@ -144,6 +152,11 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    /// An order whose next arrival has this number, and that knows no log.
+    pub(crate) fn beginning(next: u64) -> Self {
+        Self { next, ..Self::default() }
+    }
+
     /// For each log the newest seq that the order has passed.
     pub(crate) fn heads(&self) -> Heads {
         self.logs.iter().filter(|(_, log)| log.head > 0).map(|(key, log)| (*key, log.head)).collect()
@@ -278,17 +291,19 @@ impl Order {
         arrivals
     }
 
-    /// Passes a range whose bytes were found damaged.
-    pub(crate) fn take_damage(&mut self, key: LogKey, to: u64) -> Vec<Arrival> {
+    /// Passes a range whose bytes were found damaged. Its number is one that the order has passed already.
+    pub(crate) fn take_damage(&mut self, key: LogKey, to: u64) -> Arrival {
         let log = self.log(key);
         let first = log.head + 1;
         log.waiting = log.waiting.split_off(&(to + 1));
         log.head = to;
         log.head_hash = None;
-        let mut arrivals = vec![Arrival { key, first, last: to, what: What::Damage }];
-        self.follow(key, &mut arrivals);
-        self.next += arrivals.len() as u64;
-        arrivals
+        Arrival { key, first, last: to, what: What::Damage }
+    }
+
+    /// Begins a log of which nothing up to `head` is left.
+    pub(crate) fn begin(&mut self, key: LogKey, head: u64) {
+        self.logs.entry(key).or_insert_with(|| Log { floor: head + 1, head, ..Log::default() });
     }
 
     /// The ranges to jump over if nothing comes: before the first waiting batch of each log.

@@ -176,8 +176,8 @@ impl Place {
                 None if had == 0 && self.came.seen(*key) == Seen::FromHead => continue,
                 None => _ = self.owed.insert(*key, Owed { next: had + 1, upto: *head, waits: None }),
             }
-            self.owed.retain(|_, owed| owed.next != owed.upto + 1);
         }
+        self.owed.retain(|_, owed| owed.next != owed.upto + 1);
     }
 
     /// The place as a cursor. `heads` are those at the position; `finished` the logs up to which each origin is done.

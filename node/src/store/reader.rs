@@ -299,10 +299,10 @@ impl Reader {
         let id = self.segment.id;
         let next = self.shared.segments().range(id + 1..).next().map(|(_, segment)| segment.clone());
         let Some(next) = next else { return Ok(()) };
-        let first = next.first_arrival()?;
-        if self.place.position < first {
+        let (first, base) = next.with_index(|index| (index.summary.first_arrival, index.base.clone()))?;
+        if self.place.position <= first {
             let before = self.segment.heads_at(self.place.position)?;
-            self.place.skip_to(first, &before, &next.base());
+            self.place.skip_to(first, &before, &base);
         }
         self.segment = next;
         Ok(())

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use anode_shared::batch::Predecessor;
 use anode_shared::cursor::Cursor;
@@ -54,12 +54,15 @@ pub(crate) fn open(
 type Taken = (Found, Arc<std::sync::RwLock<super::index::Index>>);
 
 fn list(disk: &Arc<dyn Disk>, now: Micros) -> anyhow::Result<BTreeMap<u64, Arc<Segment>>> {
-    let mut segments = BTreeMap::new();
-    for name in disk.list().context("the store's folder cannot be read")? {
-        if let Some(id) = id_of(&name) {
-            let segment = Segment::open(disk, id, now).with_context(|| format!("{name} cannot be opened"))?;
-            segments.insert(id, Arc::new(segment));
-        }
+    let names = disk.list().context("the store's folder cannot be read")?;
+    let ids: BTreeSet<u64> = names.iter().filter_map(|name| id_of(name)).collect();
+    let (mut segments, mut before) = (BTreeMap::new(), Weak::new());
+    for id in ids {
+        let segment = Segment::open(disk, id, now, before)
+            .with_context(|| format!("segment {id:016x} cannot be opened"))?;
+        let segment = Arc::new(segment);
+        before = Arc::downgrade(&segment);
+        segments.insert(id, segment);
     }
     Ok(segments)
 }
@@ -84,8 +87,7 @@ fn replay_newest(
     while let Some((id, segment)) = segments.last_key_value().map(|(id, segment)| (*id, segment.clone())) {
         check_format(&segment)?;
         let bytes = segment.read_all().with_context(|| format!("segment {id:016x} cannot be read"))?;
-        let order = order_before(&segment, segments)?;
-        let replayed = replay::replay(id, &bytes, order, false);
+        let replayed = replay::replay(id, &bytes, segment.order_before()?, false);
         let empty = replayed.index.batches.is_empty() && replayed.index.arrivals.is_empty();
         if empty && segment.checkpoint().is_none() {
             disk.remove(&super::segment::file_name(id))?;
@@ -98,25 +100,14 @@ fn replay_newest(
 }
 
 fn check_format(segment: &Segment) -> anyhow::Result<()> {
-    if let Some(format) = segment.format().filter(|format| *format > FORMAT) {
-        bail!(
-            "the store was written in format {format} by a newer version of aNode; this version reads up to {FORMAT}. Start the newer version, or give another --data-dir"
-        );
-    }
-    Ok(())
-}
-
-/// The order at a segment's beginning: by its checkpoint, or, where that is damaged, by the segments before it.
-fn order_before(segment: &Segment, segments: &BTreeMap<u64, Arc<Segment>>) -> io::Result<Order> {
-    if let Some(order) = segment.checkpoint() {
-        return Ok(order);
-    }
-    match segments.range(..segment.id).next_back() {
-        None => Ok(Order::default()),
-        Some((id, before)) => {
-            let order = order_before(before, segments)?;
-            Ok(replay::replay(*id, &before.read_all()?, order, true).order)
+    match segment.format() {
+        Some(format) if format != FORMAT => {
+            let age = if format > FORMAT { "a newer" } else { "an older" };
+            bail!(
+                "the store was written in format {format} by {age} version of aNode; this version reads {FORMAT}. Start that version, or give another --data-dir"
+            )
         }
+        _ => Ok(()),
     }
 }
 
@@ -140,8 +131,8 @@ fn take_up(
     if !replayed.damaged.is_empty() {
         tracing::error!(segment = active.id, ranges = ?replayed.damaged, "Found damage; what is missing is shown as a gap");
     }
-    let base = active.checkpoint().map(|order| order.heads()).unwrap_or_default();
-    let index = active.activate(replayed.index, base);
+    active.salt.store(replayed.salt.unwrap_or_default(), Ordering::SeqCst);
+    let index = active.activate(replayed.index);
     let damaged = replayed.damaged.len() as u64;
     let found =
         Found { order: replayed.order, segments: segments.clone(), active, forks: replayed.forks, damaged };
@@ -155,9 +146,10 @@ fn make_first(
 ) -> anyhow::Result<Taken> {
     let order = Order::default();
     let active = Arc::new(
-        begin_segment(disk, options, 1, &order).context("the store's first segment cannot be made")?,
+        begin_segment(disk, options, 1, &order, Weak::new())
+            .context("the store's first segment cannot be made")?,
     );
-    let index = active.activate(super::index::Index::default(), order.heads());
+    let index = active.activate(super::index::Index::beginning(&order));
     segments.insert(1, active.clone());
     Ok((Found { order, segments: segments.clone(), active, forks: Vec::new(), damaged: 0 }, index))
 }

@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{self, Found, Head, Kind};
 use super::index::{Index, Stored};
-use super::order::{Arrival, Order, Piece, Place};
+use super::order::{Arrival, Order, Piece, Place, What};
 
 /// The body of a jump's entry.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct JumpEntry {
     pub(crate) key: LogKey,
+    pub(crate) from: u64,
     pub(crate) to: u64,
 }
 
@@ -106,21 +107,49 @@ pub(crate) struct Replayed {
     pub(crate) damaged: Vec<Range<usize>>,
     /// Where the good part ends.
     pub(crate) end: usize,
+    /// What its entries have in common.
+    pub(crate) salt: Option<u64>,
     /// Proofs of forks in it.
     pub(crate) forks: Vec<ForkEntry>,
 }
 
-/// Replays a segment from the order that its checkpoint gives, or else the segment before it.
-pub(crate) fn replay(segment: u64, bytes: &[u8], order: Order, sealed: bool) -> Replayed {
+/// Replays a segment from the order that its checkpoint gives, or else the segment before it. Without either its own entries
+/// say where numbers and logs begin.
+pub(crate) fn replay(segment: u64, bytes: &[u8], order: Option<Order>, sealed: bool) -> Replayed {
     let scan = entry::scan(bytes, sealed);
+    let order = order.unwrap_or_else(|| first_seen(&scan.entries));
+    let index = Index::beginning(&order);
     let mut replayed =
-        Replayed { order, index: Index::default(), damaged: scan.damaged, end: scan.end, forks: Vec::new() };
-    replayed.index.summary.first_arrival = replayed.order.next;
+        Replayed { order, index, damaged: scan.damaged, end: scan.end, salt: scan.salt, forks: Vec::new() };
     replayed.index.summary.damaged = replayed.damaged.len() as u64;
     for found in &scan.entries {
         replayed.one(segment, found);
     }
     replayed
+}
+
+/// The order before entries of which nothing else is known: it begins with the first number, and each log with what first
+/// names its head.
+fn first_seen(entries: &[Found<'_>]) -> Order {
+    let numbered =
+        |found: &&Found<'_>| matches!(found.head.kind, Kind::Batch | Kind::Late | Kind::Jump | Kind::Closing);
+    let next = entries.iter().find(numbered).map_or(0, |found| found.head.arrival);
+    let mut order = Order::beginning(next);
+    for Found { head, body, .. } in entries {
+        let heads = match head.kind {
+            Kind::Batch => Layout::parse(body).ok().map(|layout| vec![before(&layout)]),
+            Kind::Jump => codec::decode(body).ok().map(|jump: JumpEntry| vec![(jump.key, jump.from - 1)]),
+            Kind::Closing => codec::decode(body).ok().map(|closing: ClosingEntry| closing.heads),
+            _ => None,
+        };
+        heads.into_iter().flatten().for_each(|(key, head)| order.begin(key, head));
+    }
+    order
+}
+
+/// A batch's log, and its head before the batch.
+fn before(layout: &Layout) -> (LogKey, u64) {
+    (layout.header.key(), layout.header.first - 1)
 }
 
 impl Replayed {
@@ -130,7 +159,7 @@ impl Replayed {
             Kind::Batch | Kind::Waiting | Kind::Late => self.batch(segment, found),
             Kind::Jump => {
                 if let Ok(jump) = codec::decode::<JumpEntry>(found.body) {
-                    self.catch_up(found.head, jump.key, None);
+                    self.catch_up(found.head, &[(jump.key, jump.from - 1)]);
                     let arrivals = self.order.take_jump(jump.key, jump.to);
                     self.index.arrive(&arrivals);
                 }
@@ -143,10 +172,7 @@ impl Replayed {
             }
             Kind::Closing => {
                 if let Ok(entry) = codec::decode::<ClosingEntry>(found.body) {
-                    entry
-                        .heads
-                        .iter()
-                        .for_each(|(key, head)| self.catch_up(found.head, *key, Some(head + 1)));
+                    self.catch_up(found.head, &entry.heads);
                 }
             }
             Kind::Floors => {
@@ -163,31 +189,41 @@ impl Replayed {
             return;
         };
         let place = Place { segment, offset, length };
-        if found.head.kind != Kind::Waiting {
-            let first = (found.head.kind == Kind::Batch).then_some(layout.header.first);
-            self.catch_up(found.head, layout.header.key(), first);
+        match found.head.kind {
+            Kind::Batch => self.catch_up(found.head, &[before(&layout)]),
+            Kind::Late => self.catch_up(found.head, &[]),
+            _ => {}
         }
         apply_batch(&mut self.order, &mut self.index, found.head, &layout, found.body, place);
     }
 
-    /// Where entries before this one were damaged: gives what is missing of its log a place in the order, and keeps later
-    /// numbers as they were.
-    fn catch_up(&mut self, head: Head, key: LogKey, first: Option<u64>) {
-        let known = self.order.logs.get(&key).map_or(0, |log| log.head);
-        if let Some(first) = first.filter(|first| *first > known + 1) {
-            let arrivals = self.order.take_damage(key, first - 1);
-            self.index.arrive(&arrivals);
-        }
+    /// Where entries before this one were damaged: passes their numbers, so that later ones stay as they were, and names
+    /// what the heads that this one proves say is missing.
+    fn catch_up(&mut self, head: Head, heads: &[(LogKey, u64)]) {
         while self.order.next < head.arrival {
-            // A number whose log is unknown: an empty range of this one.
-            let seq = self.order.logs.get(&key).map_or(0, |log| log.head);
-            self.index.arrive(&[Arrival {
-                key,
-                first: seq + 1,
-                last: seq,
-                what: super::order::What::Damage,
-            }]);
+            self.index.arrive(&[Arrival::LOST]);
             self.order.next += 1;
+        }
+        for (key, to) in heads {
+            let known = self.order.logs.get(key).map_or(0, |log| log.head);
+            if *to > known {
+                let damage = self.order.take_damage(*key, *to);
+                self.name(damage);
+            }
+        }
+    }
+
+    /// Puts damage where a number was lost, behind all else of its log.
+    fn name(&mut self, damage: Arrival) {
+        let arrivals = &mut self.index.arrivals;
+        let moved = |arrival: &Arrival| arrival.key == damage.key && arrival.what != What::Late;
+        let behind = arrivals.iter().rposition(moved).map_or(0, |place| place + 1);
+        match arrivals[behind..].iter_mut().find(|arrival| **arrival == Arrival::LOST) {
+            Some(lost) => *lost = damage,
+            None => {
+                self.index.arrive(&[damage]);
+                self.order.next += 1;
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use anode_shared::codec;
 use anode_shared::time::Micros;
@@ -16,8 +16,8 @@ use super::loaded::Loaded;
 use super::order::{Heads, Order, Place, What};
 use super::replay;
 
-/// The version of the store's format, in every checkpoint. A node refuses a newer one.
-pub(crate) const FORMAT: u32 = 1;
+/// The version of the store's format, in every checkpoint. A node refuses any other.
+pub(crate) const FORMAT: u32 = 2;
 
 /// What a segment begins with.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,6 +32,10 @@ pub(crate) struct Segment {
     pub(crate) id: u64,
     pub(crate) file: Arc<dyn DiskFile>,
     disk: Arc<dyn Disk>,
+    /// The segment before it, as long as it is there.
+    before: Weak<Segment>,
+    /// What its entries have in common, once they are known.
+    pub(crate) salt: AtomicU64,
     /// Where the next entry goes.
     pub(crate) length: AtomicU64,
     /// It was dropped: its file lives only as long as somebody reads it.
@@ -43,7 +47,6 @@ pub(crate) struct Segment {
     pub(crate) made: Micros,
     summary: OnceLock<Summary>,
     index: RwLock<Option<Arc<RwLock<Index>>>>,
-    base: OnceLock<Arc<Heads>>,
     /// The last answer of [`Segment::heads_at`].
     memo: Mutex<Option<(u64, Heads)>>,
 }
@@ -65,31 +68,30 @@ pub(crate) fn id_of(name: &str) -> Option<u64> {
 
 impl Segment {
     /// A segment that lies on the disk.
-    pub(crate) fn open(disk: &Arc<dyn Disk>, id: u64, made: Micros) -> io::Result<Self> {
+    pub(crate) fn open(disk: &Arc<dyn Disk>, id: u64, made: Micros, before: Weak<Self>) -> io::Result<Self> {
         let file = disk.open(&file_name(id))?;
         Ok(Self {
             id,
             length: AtomicU64::new(file.size()?),
             file,
             disk: disk.clone(),
+            before,
+            salt: AtomicU64::new(0),
             dropped: AtomicBool::new(false),
             sealed: AtomicBool::new(true),
             rebuilt: AtomicBool::new(false),
             made,
             summary: OnceLock::new(),
             index: RwLock::new(None),
-            base: OnceLock::new(),
             memo: Mutex::new(None),
         })
     }
 
     /// Makes it the one that is written to, with the index of what it holds.
-    pub(crate) fn activate(&self, index: Index, base: Heads) -> Arc<RwLock<Index>> {
+    pub(crate) fn activate(&self, index: Index) -> Arc<RwLock<Index>> {
         self.sealed.store(false, Ordering::SeqCst);
         let index = Arc::new(RwLock::new(index));
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = Some(index.clone());
-        // A base that was read from the checkpoint already is the same.
-        let _ = self.base.set(Arc::new(base));
         index
     }
 
@@ -118,6 +120,11 @@ impl Segment {
         struct Version {
             format: u32,
         }
+        let mut magic = [0; 4];
+        self.file.read_at(&mut magic, 0).ok()?;
+        if entry::is_older(&magic) {
+            return Some(FORMAT - 1);
+        }
         codec::decode::<Version>(&self.checkpoint_body()?).ok().map(|version| version.format)
     }
 
@@ -127,7 +134,7 @@ impl Segment {
         let length = u32::from_le_bytes([head[8], head[9], head[10], head[11]]) as usize;
         let mut bytes = vec![0; HEAD + length.min(usize::try_from(self.bytes()).ok()?)];
         self.file.read_at(&mut bytes, 0).ok()?;
-        let (head, body) = entry::decode(&bytes)?;
+        let (head, body) = entry::decode(&bytes, 0)?;
         (head.kind == Kind::Checkpoint).then(|| body.to_vec())
     }
 
@@ -240,19 +247,22 @@ impl Segment {
 
     /// Makes the index anew from the segment itself.
     fn rebuild(&self) -> io::Result<Index> {
-        let bytes = self.read_all()?;
-        let order = self.checkpoint().unwrap_or_default();
-        let replayed = replay::replay(self.id, &bytes, order, true);
+        let replayed = replay::replay(self.id, &self.read_all()?, self.order_before()?, true);
         self.rebuilt.store(true, Ordering::SeqCst);
         tracing::info!(segment = self.id, damaged = replayed.damaged.len(), "Made an index anew");
         Ok(replayed.index)
     }
 
-    /// For each log the newest seq before this segment's first arrival.
-    pub(crate) fn base(&self) -> Arc<Heads> {
-        self.base
-            .get_or_init(|| Arc::new(self.checkpoint().map(|order| order.heads()).unwrap_or_default()))
-            .clone()
+    /// The order at its beginning: by its checkpoint, or, where that is damaged, by the segment before it.
+    pub(crate) fn order_before(&self) -> io::Result<Option<Order>> {
+        if let Some(order) = self.checkpoint() {
+            return Ok(Some(order));
+        }
+        let Some(before) = self.before.upgrade().filter(|before| before.id + 1 == self.id) else {
+            return Ok(None);
+        };
+        let replayed = replay::replay(before.id, &before.read_all()?, before.order_before()?, true);
+        Ok(Some(replayed.order))
     }
 
     /// The number of its first arrival.
@@ -267,12 +277,11 @@ impl Segment {
 
     /// For each log the newest seq at a position that lies in this segment or at its end.
     pub(crate) fn heads_at(&self, position: u64) -> io::Result<Heads> {
-        let base = self.base();
         let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
         self.with_index(|index| {
             let (from, mut heads) = match memo.take() {
                 Some((at, heads)) if at <= position => (at, heads),
-                _ => (index.summary.first_arrival, base.as_ref().clone()),
+                _ => (index.summary.first_arrival, index.base.clone()),
             };
             let place = |number: u64| {
                 usize::try_from(number.saturating_sub(index.summary.first_arrival)).unwrap_or(usize::MAX)
@@ -291,7 +300,7 @@ impl Segment {
         let mut bytes = vec![0; HEAD + place.length as usize];
         self.file.read_at(&mut bytes, u64::from(place.offset))?;
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "damaged");
-        let (head, body) = entry::decode(&bytes).ok_or_else(damaged)?;
+        let (head, body) = entry::decode(&bytes, u64::from(place.offset)).ok_or_else(damaged)?;
         if !head.kind.is_batch() || body.len() != place.length as usize {
             return Err(damaged());
         }

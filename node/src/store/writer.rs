@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use anode_shared::codec;
@@ -246,8 +246,9 @@ impl Writer {
         }
         let offset = self.active.bytes();
         let synced = offset.saturating_sub(self.shared.commit.unsynced());
-        let head = Head { kind, arrival, synced, when: (self.shared.options.clock)() };
-        let bytes = entry::encode(head, body);
+        let salt = self.active.salt.load(Ordering::SeqCst);
+        let head = Head { kind, arrival, synced, when: (self.shared.options.clock)(), salt };
+        let bytes = entry::encode(head, body, offset);
         self.active.file.write_at(&bytes, offset).map_err(|error| self.write_failed(&error))?;
         self.active.length.store(offset + bytes.len() as u64, Ordering::SeqCst);
         self.shared.commit.wrote(bytes.len() as u64);
@@ -274,9 +275,9 @@ impl Writer {
     fn roll(&mut self) -> io::Result<()> {
         let order = self.shared.order().clone();
         let id = self.active.id + 1;
-        let segment = Arc::new(begin_segment(&self.shared.disk, &self.shared.options, id, &order)?);
-        let first = Index::beginning(order.next);
-        let index = segment.activate(first, order.heads());
+        let before = Arc::downgrade(&self.active);
+        let segment = Arc::new(begin_segment(&self.shared.disk, &self.shared.options, id, &order, before)?);
+        let index = segment.activate(Index::beginning(&order));
         self.shared.commit.roll(segment.file.clone());
         let sealed = std::mem::replace(&mut self.active, segment.clone());
         self.index = index;
@@ -403,7 +404,7 @@ impl Writer {
                 continue;
             }
             let arrival = self.shared.order().next;
-            if self.append(Kind::Jump, arrival, &codec::encode(&JumpEntry { key, to })).is_err() {
+            if self.append(Kind::Jump, arrival, &codec::encode(&JumpEntry { key, from, to })).is_err() {
                 return;
             }
             let arrivals = self.shared.order().take_jump(key, to);
@@ -458,16 +459,19 @@ pub(crate) fn begin_segment(
     options: &StoreOptions,
     id: u64,
     order: &Order,
+    before: Weak<Segment>,
 ) -> io::Result<Segment> {
     let when = (options.clock)();
-    let segment = Segment::open(disk, id, when)?;
+    let segment = Segment::open(disk, id, when, before)?;
     segment.file.truncate(0)?;
     let checkpoint = codec::encode(&Checkpoint { format: FORMAT, order: order.clone() });
-    let bytes =
-        entry::encode(Head { kind: Kind::Checkpoint, arrival: order.next, synced: 0, when }, &checkpoint);
+    let salt = rand::random();
+    let head = Head { kind: Kind::Checkpoint, arrival: order.next, synced: 0, when, salt };
+    let bytes = entry::encode(head, &checkpoint, 0);
     segment.file.write_at(&bytes, 0)?;
     segment.file.sync()?;
     disk.sync_names()?;
     segment.length.store(bytes.len() as u64, Ordering::SeqCst);
+    segment.salt.store(salt, Ordering::SeqCst);
     Ok(segment)
 }

@@ -217,7 +217,26 @@ fn it_opens_a_new_log_at_every_start_and_chains_them() {
 }
 
 #[test]
-fn it_refuses_a_newer_format_and_a_drained_publish() {
+fn it_refuses_another_format() {
+    use crate::store::entry::{Head, Kind, encode};
+    use crate::store::segment::{Checkpoint, FORMAT, file_name};
+    let newer = Checkpoint { format: FORMAT + 1, order: Default::default() };
+    let head = Head { kind: Kind::Checkpoint, arrival: 0, synced: 0, when: NOW, salt: 1 };
+    let newer = encode(head, &anode_shared::codec::encode(&newer), 0);
+    for (bytes, word) in
+        [(newer, "a newer version"), (b"aNe1 and what followed".to_vec(), "an older version")]
+    {
+        let disk = Memory::default();
+        disk.open(&file_name(1)).unwrap().write_at(&bytes, 0).unwrap();
+        let refused =
+            Store::open(Arc::new(disk.clone()), options(), key(1), Arc::new(Nobody)).unwrap_err().to_string();
+        assert!(refused.contains(word), "{refused}");
+        assert_eq!(disk.list().unwrap(), [file_name(1)], "nothing is touched");
+    }
+}
+
+#[test]
+fn it_refuses_a_drained_publish() {
     let memory = Memory::default();
     let store = open(&memory, &options());
     publish(&store, "a.b", 0..3);
