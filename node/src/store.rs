@@ -15,7 +15,9 @@ mod segment;
 mod replay;
 mod recovery;
 mod sync;
+mod in_flight;
 mod shared;
+mod appender;
 mod writer;
 mod retention;
 mod tail;
@@ -61,11 +63,9 @@ pub use reader::{Item, Lag, Reader, Step, Then};
 pub use replay::{ForkEntry, SignedHeader};
 pub use shared::{Counters, Refused};
 
+use in_flight::Queued;
 use shared::Shared;
 use writer::{Command, Reply};
-
-/// How many publishes wait for the writer at most; their bytes are bounded beside it.
-const QUEUE: usize = 8_192;
 
 /// Where a reader begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,7 +174,7 @@ impl Store {
     ) -> anyhow::Result<Self> {
         let origin = Origin(key.verifying_key().to_bytes());
         let (shared, writer) = recovery::open(disk, options, key, holders)?;
-        let (commands, queue) = sync_channel(QUEUE);
+        let (commands, queue) = sync_channel(in_flight::QUEUE + 1);
         let syncing = shared.clone();
         std::thread::Builder::new().name("store-sync".into()).spawn(move || syncing.commit.run())?;
         std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&queue))?;
@@ -195,8 +195,7 @@ impl Store {
     /// # Errors
     /// When they cannot be taken now.
     pub fn publish(&self, records: Vec<NewRecord>) -> Result<Publishing, Refused> {
-        let refused = self.refuse(&records);
-        refused.inspect_err(|refused| {
+        self.offer(records).inspect_err(|refused| {
             let counters = &self.shared.counters;
             let counter = match refused {
                 Refused::Overloaded | Refused::Draining => &counters.refused_overloaded,
@@ -204,19 +203,25 @@ impl Store {
                 Refused::Failed => &counters.refused_failed,
             };
             counter.fetch_add(1, Ordering::Relaxed);
-        })?;
+        })
+    }
+
+    fn offer(&self, records: Vec<NewRecord>) -> Result<Publishing, Refused> {
+        self.refuse(&records)?;
         let bytes = records.iter().map(NewRecord::size).sum();
-        let hold = self
-            .shared
-            .in_flight
-            .take(bytes, self.shared.options.in_flight_bytes)
-            .ok_or(Refused::Overloaded)?;
+        let hold = self.shared.in_flight.take(bytes).ok_or(Refused::Overloaded)?;
         let (to, answer) = oneshot::channel();
-        match self.commands.try_send(Command::Publish(records, Reply { to, hold })) {
-            Ok(()) => Ok(Publishing(answer)),
-            Err(TrySendError::Full(_)) => Err(Refused::Overloaded),
-            Err(TrySendError::Disconnected(_)) => Err(Refused::Draining),
-        }
+        self.send(|place| Command::Publish(records, Reply { to, hold }, place))?;
+        Ok(Publishing(answer))
+    }
+
+    /// Gives the writer something to do, unless it has too much.
+    fn send(&self, command: impl FnOnce(Queued) -> Command) -> Result<(), Refused> {
+        let place = self.shared.in_flight.queue().ok_or(Refused::Overloaded)?;
+        self.commands.try_send(command(place)).map_err(|error| match error {
+            TrySendError::Full(_) => Refused::Overloaded,
+            TrySendError::Disconnected(_) => Refused::Draining,
+        })
     }
 
     fn refuse(&self, records: &[NewRecord]) -> Result<(), Refused> {
@@ -234,17 +239,7 @@ impl Store {
 
     /// Waits until a publish that was refused as [`Refused::Overloaded`] is worth another try.
     pub async fn room(&self) {
-        let half = self.shared.options.in_flight_bytes / 2;
-        // The writer's queue may be full of small publishes while their bytes are few: let it take some.
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        loop {
-            let freed = self.shared.in_flight.room.notified();
-            if self.shared.in_flight.bytes.load(Ordering::Acquire) <= half {
-                return;
-            }
-            // Whoever is freed between the look and the wait is noticed by the clock at the latest.
-            let _ = tokio::time::timeout(std::time::Duration::from_millis(20), freed).await;
-        }
+        self.shared.in_flight.room().await;
     }
 
     /// Takes a batch of another origin, or of an own log of an earlier start. Checks it on this thread.
@@ -260,14 +255,12 @@ impl Store {
             return Accepting(Err(Verdict::Invalid(error)));
         }
         let (to, answer) = oneshot::channel();
-        let Some(hold) = self.shared.in_flight.take(batch.bytes().len(), self.shared.options.in_flight_bytes)
-        else {
+        let Some(hold) = self.shared.in_flight.take(batch.bytes().len()) else {
             return Accepting(Err(Verdict::Unable(Refused::Overloaded)));
         };
-        match self.commands.try_send(Command::Accept(Arc::new(batch), to, hold)) {
+        match self.send(|place| Command::Accept(Arc::new(batch), to, hold, place)) {
             Ok(()) => Accepting(Ok(answer)),
-            Err(TrySendError::Full(_)) => Accepting(Err(Verdict::Unable(Refused::Overloaded))),
-            Err(TrySendError::Disconnected(_)) => Accepting(Err(Verdict::Unable(Refused::Draining))),
+            Err(refused) => Accepting(Err(Verdict::Unable(refused))),
         }
     }
 
@@ -380,7 +373,7 @@ impl Store {
             topics: self.shared.topic_table().len() as u64,
             next_arrival,
             unsynced_bytes: self.shared.commit.unsynced(),
-            in_flight_bytes: self.shared.in_flight.bytes.load(Ordering::Relaxed) as u64,
+            in_flight_bytes: self.shared.in_flight.bytes() as u64,
             fdatasyncs: self.shared.commit.count(),
             damaged: self.shared.counters.damaged.load(Ordering::Relaxed),
             early: self.shared.early().len() as u64,

@@ -98,14 +98,19 @@ impl Session {
             // What was taken is answered first; a client that does not read is not waited for.
             let _ = tokio::time::timeout(ENDING, Box::pin(self.settle())).await;
         }
-        let format = self.socket.format();
-        let last =
-            self.tail.stand().map(|cursor| encode(&Frame::Cursor { cursor: cursor.to_string() }, format));
-        Box::pin(
-            self.socket.close(ended, last.filter(|_| matches!(ended, Ended::Shutdown | Ended::Stalled))),
-        )
-        .await;
+        let last = match ended {
+            Ended::Shutdown | Ended::Stalled => self.last_cursor().await,
+            _ => None,
+        };
+        Box::pin(self.socket.close(ended, last)).await;
         ended
+    }
+
+    /// The frame that says where a client stands whom the node leaves.
+    async fn last_cursor(&mut self) -> Option<bytes::Bytes> {
+        let standing = tokio::time::timeout(ENDING, Box::pin(self.tail.stand())).await;
+        let cursor = standing.ok()??.to_string();
+        Some(encode(&Frame::Cursor { cursor }, self.socket.format()))
     }
 
     /// Answers all that is still in flight.

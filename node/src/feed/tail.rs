@@ -104,11 +104,24 @@ impl Tail {
         self.subscriber.take_filter_errors()
     }
 
-    /// Where the client stands, when that can be said at once: before all that was not sent.
-    pub fn stand(&self) -> Option<Cursor> {
-        match &self.place {
-            Place::Here(reader) => Some(reader.cursor_before(self.subscriber.unsent())),
-            Place::Away(_) | Place::Lost => None,
+    /// Where the client stands, unless its reader is elsewhere: before all that was not sent.
+    pub async fn stand(&mut self) -> Option<Cursor> {
+        let reader = self.reader().ok()?;
+        if let Some(cursor) = reader.cursor_before(self.subscriber.unsent()) {
+            self.place = Place::Here(reader);
+            return Some(cursor);
+        }
+        let unsent: Vec<_> = self.subscriber.unsent().collect();
+        let standing = self.turns.read(move || {
+            let cursor = reader.read_cursor_before(unsent.into_iter());
+            Back::Cursor(reader, cursor)
+        });
+        match standing.await {
+            Some(Back::Cursor(reader, cursor)) => {
+                self.place = Place::Here(reader);
+                Some(cursor)
+            }
+            _ => None,
         }
     }
 
@@ -201,21 +214,20 @@ impl Tail {
         Ok(())
     }
 
-    /// Gives the cursor of a mark; it is read elsewhere where the reader is not at the newest arrival.
+    /// Gives the cursor of a mark; it is read elsewhere where the reader is far behind.
     fn tell(&mut self, mark: Mark) -> Result<Option<Work>, Fault> {
         if let Some(cursor) = self.began.take() {
             self.mark = None;
             return Ok(Some(Work::Stand(mark, cursor)));
         }
         let reader = self.reader()?;
-        if reader.lag().arrivals == 0 {
-            let cursor = Box::new(reader.cursor());
+        if let Some(cursor) = reader.cursor() {
             self.place = Place::Here(reader);
             self.mark = None;
-            return Ok(Some(Work::Stand(mark, cursor)));
+            return Ok(Some(Work::Stand(mark, Box::new(cursor))));
         }
         self.place = Place::Away(self.turns.read(move || {
-            let cursor = reader.cursor();
+            let cursor = reader.read_cursor();
             Back::Cursor(reader, cursor)
         }));
         Ok(None)
@@ -278,7 +290,7 @@ fn look(mut opening: Box<Opening>, sieve: &Sieve) -> Back {
     match opening.round(&keep) {
         Ok(None) => Back::Opening(opening),
         Ok(Some(reader)) => {
-            let cursor = reader.cursor();
+            let cursor = reader.read_cursor();
             Back::Opened(Box::new(reader), cursor)
         }
         Err(error) => Back::Failed(unable(&error)),

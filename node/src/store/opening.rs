@@ -16,11 +16,12 @@ use anode_shared::topic::Topics;
 
 use super::Start;
 use super::history::{Direction, History, HistoryError};
+use super::index::Stored;
 use super::loaded::Loaded;
 use super::place::Place;
 use super::reader::Reader;
 use super::segment::Segment;
-use super::shared::Shared;
+use super::shared::{Shared, place_in};
 
 /// How long a round goes on: some tens of megabytes.
 const ROUND: Duration = Duration::from_millis(250);
@@ -157,22 +158,33 @@ impl Opening {
     fn look_for_newest(&mut self, deadline: Instant) -> Result<bool, OpeningError> {
         let Search::Latest { segments, newest } = &mut self.search else { return Ok(true) };
         while let Some(segment) = segments.pop_front() {
+            let mut found = Vec::new();
+            let mut hidden = Vec::new();
             segment.with_index(|index| {
                 for (topic, postings) in index.topics.iter().filter(|(topic, _)| self.topics.matches(topic)) {
-                    let Some(found) =
-                        postings.newest.filter(|(_, key, seq)| is_seen(&self.cursor, *key, *seq))
-                    else {
-                        continue;
-                    };
-                    let full = newest.len() == MOST_TOPICS;
-                    match newest.get_mut(topic) {
-                        Some(known) => *known = (*known).max(found),
-                        None if full => return Err(OpeningError::TooManyTopics),
-                        None => _ = newest.insert(topic.clone(), found),
+                    match postings.newest {
+                        Some(spot) if is_seen(&self.cursor, spot.1, spot.2) => {
+                            found.push((topic.clone(), spot))
+                        }
+                        _ => {
+                            let all = postings.batches.iter().map(|number| index.batches[*number as usize]);
+                            hidden.push((topic.clone(), all.collect()));
+                        }
                     }
                 }
-                Ok(())
-            })??;
+            })?;
+            for (topic, batches) in hidden {
+                let spot = newest_seen(&segment, batches, &topic, &self.cursor);
+                found.extend(spot.map(|spot| (topic, spot)));
+            }
+            for (topic, spot) in found {
+                let full = newest.len() == MOST_TOPICS;
+                match newest.get_mut(&topic) {
+                    Some(known) => *known = (*known).max(spot),
+                    None if full => return Err(OpeningError::TooManyTopics),
+                    None => _ = newest.insert(topic, spot),
+                }
+            }
             if Instant::now() >= deadline {
                 break;
             }
@@ -200,6 +212,28 @@ fn is_seen(cursor: &Cursor, key: LogKey, seq: u64) -> bool {
         Seen::UpTo(last) => seq <= last,
         Seen::Done | Seen::FromHead => true,
     }
+}
+
+/// The newest record of a topic before the cursor, among these batches of a segment: its newest of all lies behind.
+fn newest_seen(
+    segment: &Segment,
+    mut batches: Vec<Stored>,
+    topic: &str,
+    cursor: &Cursor,
+) -> Option<(Micros, LogKey, u64)> {
+    batches.retain(|stored| is_seen(cursor, stored.key, stored.first));
+    batches.sort_unstable_by_key(|stored| std::cmp::Reverse(stored.time_last));
+    let mut newest: Option<(Micros, LogKey, u64)> = None;
+    for stored in batches {
+        if newest.is_some_and(|(time, ..)| time > stored.time_last) {
+            break;
+        }
+        let Ok(batch) = segment.load(place_in(segment, &stored)) else { continue };
+        let records = (0..batch.len()).map(|index| (batch.record(index), batch.seq(index)));
+        let seen = records.filter(|(record, seq)| record.topic == topic && is_seen(cursor, stored.key, *seq));
+        newest = newest.max(seen.map(|(record, seq)| (record.time, stored.key, seq)).max());
+    }
+    newest
 }
 
 /// Puts what was found in the order of time, and what is missing before what follows it in its log. Where not all was

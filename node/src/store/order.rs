@@ -120,6 +120,17 @@ impl Arrival {
             heads.insert(self.key, self.last);
         }
     }
+
+    /// Moves the heads back before this arrival.
+    pub(crate) fn retreat(&self, heads: &mut Heads) {
+        if self.what == What::Late || self.last < self.first {
+            return;
+        }
+        match self.first {
+            1 => _ = heads.remove(&self.key),
+            first => _ = heads.insert(self.key, first - 1),
+        }
+    }
 }
 
 /// How a batch fits what is there.

@@ -7,6 +7,7 @@ use anode_shared::frames::GapReason;
 use anode_shared::ids::LogKey;
 use anode_shared::topic::Topics;
 
+use super::history::Direction;
 use super::index::Stored;
 use super::loaded::Slice;
 use super::segment::Segment;
@@ -125,7 +126,7 @@ impl Shared {
                 return Ok(Some((segment.clone(), number, stored)));
             }
         }
-        let found = self.find(key, seq)?;
+        let found = self.find(key, seq, Direction::Asc)?;
         *near = found.as_ref().map(|(segment, ..)| segment.clone());
         Ok(found)
     }

@@ -308,34 +308,50 @@ impl Reader {
         Ok(())
     }
 
-    /// Where it stands, for every node to understand. What its steps gave must have been handed on.
-    pub fn cursor(&self) -> Cursor {
+    /// Where it stands, for every node to understand; `None` where it must be read from storage ([`Reader::read_cursor`]).
+    /// What its steps gave must have been handed on. Never blocks.
+    pub fn cursor(&self) -> Option<Cursor> {
         self.cursor_before(std::iter::empty())
     }
 
-    /// Where a client stands that was not sent these yet, nor what follows them in their logs.
-    pub fn cursor_before(&self, unsent: impl Iterator<Item = (LogKey, u64)>) -> Cursor {
-        let now = (self.shared.options.clock)();
-        let order = self.shared.order();
-        let at_end = self.place.position == order.next;
-        let heads = at_end.then(|| order.heads());
-        // A reader that is behind may not have reached logs that are finished: its marks stay where they are.
-        let origins: BTreeSet<_> = order.logs.keys().filter(|_| at_end).map(|key| key.origin).collect();
-        let finished =
-            origins.into_iter().filter_map(|origin| Some((origin, order.finished(origin, now)?))).collect();
-        drop(order);
+    /// Where a client stands that was not sent these yet, nor what follows them in their logs. Never blocks.
+    pub fn cursor_before(&self, unsent: impl Iterator<Item = (LogKey, u64)>) -> Option<Cursor> {
+        let heads = self.shared.read_tail().heads_at(self.place.position)?;
+        Some(self.stand(&heads, unsent))
+    }
+
+    /// Where it stands, however far back that is. Blocks.
+    pub fn read_cursor(&self) -> Cursor {
+        self.read_cursor_before(std::iter::empty())
+    }
+
+    /// Where a client stands that was not sent these yet, however far back that is. Blocks.
+    pub fn read_cursor_before(&self, unsent: impl Iterator<Item = (LogKey, u64)>) -> Cursor {
+        let heads = self.shared.read_tail().heads_at(self.place.position);
         let heads = heads.unwrap_or_else(|| {
             self.segment.heads_at(self.place.position).unwrap_or_else(|error| {
                 tracing::error!(%error, "Failed to read a segment's index");
                 Heads::new()
             })
         });
-        let cursor = self.place.cursor(&heads, finished);
+        self.stand(&heads, unsent)
+    }
+
+    fn stand(&self, heads: &Heads, unsent: impl Iterator<Item = (LogKey, u64)>) -> Cursor {
+        let now = (self.shared.options.clock)();
+        let order = self.shared.order();
+        let at_end = self.place.position == order.next;
+        // A reader that is behind may not have reached logs that are finished: its marks stay where they are.
+        let origins: BTreeSet<_> = order.logs.keys().filter(|_| at_end).map(|key| key.origin).collect();
+        let finished =
+            origins.into_iter().filter_map(|origin| Some((origin, order.finished(origin, now)?))).collect();
+        drop(order);
+        let cursor = self.place.cursor(heads, finished);
         let mut before: BTreeMap<LogKey, u64> = BTreeMap::new();
         for (key, seq) in self.first.iter().map(|first| (first.key, first.from)).chain(unsent) {
             before.entry(key).and_modify(|known| *known = seq.min(*known)).or_insert(seq);
         }
-        if before.is_empty() { cursor } else { stand_before(&before, &cursor, &heads) }
+        if before.is_empty() { cursor } else { stand_before(&before, &cursor, heads) }
     }
 
     /// How far it is behind.

@@ -12,6 +12,7 @@ use anode_shared::time::Micros;
 use anyhow::{Context as _, bail};
 use ed25519_dalek::SigningKey;
 
+use super::appender::{Appender, begin_segment};
 use super::dedupe::{self, Dedupe};
 use super::disk::Disk;
 use super::options::{Holders, StoreOptions};
@@ -21,7 +22,7 @@ use super::replay::{self, Replayed};
 use super::segment::{FORMAT, Segment, id_of};
 use super::shared::{Found, Shared, place_in};
 use super::topics::TopicTable;
-use super::writer::{Writer, begin_segment};
+use super::writer::Writer;
 
 /// Opens what lies on the disk.
 pub(crate) fn open(
@@ -48,7 +49,8 @@ pub(crate) fn open(
     active.with_index(|index| shared.topic_table().add_segment(active.id, index))?;
     shared.look_at_room();
     let dedupe = recall_keys(&shared, own.origin(), now)?;
-    Ok((shared.clone(), Writer::new(shared, active, index, own, dedupe)))
+    let appender = Appender::new(shared.clone(), active, index);
+    Ok((shared.clone(), Writer::new(shared, appender, own, dedupe)))
 }
 
 type Taken = (Found, Arc<std::sync::RwLock<super::index::Index>>);

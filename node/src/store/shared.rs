@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use anode_shared::ids::LogKey;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::acceptance::Early;
 use super::disk::Disk;
-use super::index::Stored;
+use super::history::Direction;
+use super::in_flight::InFlight;
+use super::index::{Span, Stored};
 use super::loaded::Loaded;
 use super::options::{Holders, StoreOptions};
 use super::order::{Order, Place};
@@ -60,36 +62,6 @@ pub struct Counters {
     pub refused_failed: AtomicU64,
 }
 
-/// What is in flight between publishers and the disk, bounded.
-#[derive(Debug, Default)]
-pub(crate) struct InFlight {
-    pub(crate) bytes: AtomicUsize,
-    pub(crate) room: Notify,
-}
-
-/// A share of what is in flight; dropping it makes room.
-#[derive(Debug)]
-pub(crate) struct Hold {
-    bytes: usize,
-    of: Arc<InFlight>,
-}
-
-impl InFlight {
-    /// Takes a share, unless too much is in flight. A lone publish always fits.
-    pub(crate) fn take(self: &Arc<Self>, bytes: usize, most: usize) -> Option<Hold> {
-        let before = self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        let hold = Hold { bytes, of: self.clone() };
-        (before == 0 || before + bytes <= most).then_some(hold)
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.of.bytes.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.of.room.notify_waiters();
-    }
-}
-
 /// What the writer and all readers share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -134,7 +106,8 @@ impl Shared {
         let next = found.order.next;
         let counters = Counters { damaged: AtomicU64::new(found.damaged), ..Counters::default() };
         Self {
-            tail: RwLock::new(Tail::new(next, options.tail_bytes)),
+            tail: RwLock::new(Tail::new(next, found.order.heads(), options.tail_bytes)),
+            in_flight: Arc::new(InFlight::new(options.in_flight_bytes)),
             options,
             disk,
             holders,
@@ -142,7 +115,6 @@ impl Shared {
             segments: Mutex::new(found.segments),
             newest: watch::Sender::new(next),
             commit: GroupCommit::new(found.active.file.clone()),
-            in_flight: Arc::default(),
             early: Mutex::default(),
             forks: Mutex::new(found.forks),
             topics: Mutex::default(),
@@ -188,46 +160,27 @@ impl Shared {
         segment.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?.load(place)
     }
 
-    /// The batch of a log that holds `seq`, or else the next one behind it that is stored.
-    pub(crate) fn find(&self, key: LogKey, seq: u64) -> io::Result<Option<(Arc<Segment>, u32, Stored)>> {
-        let mut best: Option<(Arc<Segment>, u32, Stored)> = None;
-        for segment in self.all_segments() {
-            if !segment
-                .with_summary(|summary| summary.spans.get(&key).is_some_and(|span| span.last >= seq))?
-            {
-                continue;
-            }
-            let Some((number, stored)) =
-                segment.with_index(|index| index.at_or_after(key, seq).map(|(n, s)| (n, *s)))?
-            else {
-                continue;
-            };
-            if best.as_ref().is_none_or(|(.., other)| stored.first < other.first) {
-                best = Some((segment, number, stored));
-            }
-        }
-        Ok(best)
-    }
-
-    /// The batch of a log that holds `seq`, or else the last one before it that is stored.
-    pub(crate) fn find_before(
+    /// The batch of a log that holds `seq`, or else the next one that is stored in that direction.
+    pub(crate) fn find(
         &self,
         key: LogKey,
         seq: u64,
+        direction: Direction,
     ) -> io::Result<Option<(Arc<Segment>, u32, Stored)>> {
+        let asc = direction == Direction::Asc;
         let mut best: Option<(Arc<Segment>, u32, Stored)> = None;
         for segment in self.all_segments() {
-            if !segment
-                .with_summary(|summary| summary.spans.get(&key).is_some_and(|span| span.first <= seq))?
-            {
+            let reaches = |span: &Span| if asc { span.last >= seq } else { span.first <= seq };
+            if !segment.with_summary(|summary| summary.spans.get(&key).is_some_and(reaches))? {
                 continue;
             }
-            let Some((number, stored)) =
-                segment.with_index(|index| index.at_or_before(key, seq).map(|(n, s)| (n, *s)))?
-            else {
-                continue;
-            };
-            if best.as_ref().is_none_or(|(.., other)| stored.first > other.first) {
+            let found = segment.with_index(|index| {
+                let found = if asc { index.at_or_after(key, seq) } else { index.at_or_before(key, seq) };
+                found.map(|(number, stored)| (number, *stored))
+            })?;
+            let Some((number, stored)) = found else { continue };
+            let nearer = |other: u64| if asc { stored.first < other } else { stored.first > other };
+            if best.as_ref().is_none_or(|(.., other)| nearer(other.first)) {
                 best = Some((segment, number, stored));
             }
         }
@@ -236,7 +189,7 @@ impl Shared {
 
     /// The batch that holds a seq of a log, if it is stored.
     pub(crate) fn holding(&self, key: LogKey, seq: u64) -> Option<Arc<Loaded>> {
-        let (segment, _, stored) = self.find(key, seq).ok()??;
+        let (segment, _, stored) = self.find(key, seq, Direction::Asc).ok()??;
         (stored.first <= seq).then(|| segment.load(place_in(&segment, &stored)).ok())?
     }
 

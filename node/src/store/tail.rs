@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::loaded::Loaded;
-use super::order::Arrival;
+use super::order::{Arrival, Heads};
 use super::segment::Segment;
 
 /// The most arrivals that are kept, however small.
@@ -22,15 +22,17 @@ pub(crate) struct Item {
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
     first: u64,
+    /// For each log the newest seq before the next arrival.
+    heads: Heads,
     items: VecDeque<Item>,
     bytes: usize,
     most_bytes: usize,
 }
 
 impl Tail {
-    /// An empty tail whose next arrival has this number, and that keeps at most so many bytes of batches.
-    pub(crate) fn new(next: u64, most_bytes: usize) -> Self {
-        Self { first: next, most_bytes, ..Self::default() }
+    /// An empty tail whose next arrival has this number, behind these heads, and that keeps at most so many bytes of batches.
+    pub(crate) fn new(next: u64, heads: Heads, most_bytes: usize) -> Self {
+        Self { first: next, heads, most_bytes, ..Self::default() }
     }
 
     /// The number of the next arrival.
@@ -41,12 +43,22 @@ impl Tail {
     /// Adds the next arrival.
     pub(crate) fn push(&mut self, item: Item) {
         self.bytes += item.batch.as_ref().map_or(0, |batch| batch.bytes().len());
+        item.arrival.advance(&mut self.heads);
         self.items.push_back(item);
         while self.items.len() > MOST_ARRIVALS || (self.bytes > self.most_bytes && self.items.len() > 1) {
             let Some(oldest) = self.items.pop_front() else { break };
             self.bytes -= oldest.batch.map_or(0, |batch| batch.bytes().len());
             self.first += 1;
         }
+    }
+
+    /// For each log the newest seq before `position`; `None` where that lies before the tail.
+    pub(crate) fn heads_at(&self, position: u64) -> Option<Heads> {
+        let place = usize::try_from(position.checked_sub(self.first)?).ok()?;
+        let mut heads = self.heads.clone();
+        let behind = self.items.range(place.min(self.items.len())..);
+        behind.rev().for_each(|item| item.arrival.retreat(&mut heads));
+        Some(heads)
     }
 
     /// Up to `most` arrivals from `position`, of about `bytes` at most; `None` where it lies before the tail.
@@ -59,5 +71,45 @@ impl Tail {
             fits
         };
         Some(self.items.range(place.min(self.items.len())..).take(most).take_while(within).cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use anode_shared::ids::{LogId, LogKey, Origin};
+
+    use super::*;
+    use crate::store::order::{Place, What};
+    use crate::store::{Disk, Memory};
+
+    #[test]
+    fn it_knows_the_heads_at_each_of_its_places() {
+        let disk: Arc<dyn Disk> = Arc::new(Memory::default());
+        let segment = Arc::new(Segment::open(&disk, 1, 0, Weak::new()).unwrap());
+        let batch = What::Batch(Place { segment: 1, offset: 0, length: 0 });
+        let arrivals = [
+            (1, 1, 4, batch),
+            (2, 8, 9, batch),
+            (1, 5, 7, What::Jump),
+            (1, 5, 6, What::Late),
+            (1, 8, 8, batch),
+            (2, 1, 0, What::Damage),
+            (2, 10, 12, What::Damage),
+        ];
+        let key = |log| LogKey { log: LogId(log), origin: Origin([1; 32]) };
+        let mut heads = Heads::from([(key(2), 7)]);
+        let (mut tail, mut at) = (Tail::new(50, heads.clone(), 1 << 20), vec![heads.clone()]);
+        for (log, first, last, what) in arrivals {
+            let arrival = Arrival { key: key(log), first, last, what };
+            arrival.advance(&mut heads);
+            at.push(heads.clone());
+            tail.push(Item { arrival, batch: None, segment: segment.clone() });
+        }
+        for (position, heads) in (50..).zip(at) {
+            assert_eq!(tail.heads_at(position), Some(heads), "at {position}");
+        }
+        assert_eq!(tail.heads_at(49), None);
     }
 }

@@ -155,7 +155,12 @@ impl Disk for Memory {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        lock(&self.names).now.remove(name).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let file = lock(&self.names).now.remove(name);
+        let file = file.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        if self.faults.room.load(Ordering::SeqCst) != u64::MAX {
+            self.faults.room.fetch_add(file.size()?, Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -50,7 +50,7 @@ fn it_resumes_from_a_cursor_without_loss_or_duplicate() {
         let mut ids = publish(&store, "a.b", 0..2_000);
         let mut reader = store.reader(&Start::Earliest, Topics::default(), &|_, _| true).unwrap();
         let mut got = read(&mut reader, &Topics::default(), 700).ids;
-        let cursor = reader.cursor();
+        let cursor = reader.read_cursor();
         store.drain();
         let store = again();
         ids.extend(publish(&store, "a.b", 2_000..2_500));
@@ -75,7 +75,7 @@ fn it_begins_where_it_is_told() {
         let all: Vec<_> = old.iter().chain(&new).copied().collect();
         assert!(read_from(&store, &Start::Live).ids.is_empty());
         assert_eq!(read_from(&store, &Start::Last(7)).ids, all[993..]);
-        let cut_early = store.reader(&Start::Last(7), Topics::default(), &|_, _| true).unwrap().cursor();
+        let cut_early = store.reader(&Start::Last(7), Topics::default(), &|_, _| true).unwrap().read_cursor();
         assert_eq!(read_from(&store, &Start::After(cut_early)).ids, all[993..]);
         assert_eq!(read_from(&store, &Start::Latest).ids, [old[499], new[499]]);
         let time = store.record(&new[3]).map(|found| found.batch.record(found.index).time).unwrap();
@@ -124,7 +124,7 @@ fn it_begins_with_all_that_is_asked_for_and_holds_little_of_it() {
                 let bytes = held(&mut reader, &mut account);
                 assert!(bytes < 1 << 20, "{start:?}: {bytes} bytes at once");
                 if account.ids.len() == wanted.len() / 2 {
-                    let cursor = reader.cursor();
+                    let cursor = reader.read_cursor();
                     assert_eq!(read_from(&store, &Start::After(cursor)).ids, wanted[wanted.len() / 2..]);
                 }
             }
@@ -265,5 +265,23 @@ fn it_bounds_what_is_in_flight() {
         store.room().await;
     });
     publish(&store, "a.b", 0..1);
+    store.drain();
+}
+
+#[test]
+fn it_says_where_it_stands_without_storage_or_says_that_it_cannot() {
+    let store = open(&Memory::default(), &StoreOptions { tail_bytes: 2_000, ..options() });
+    let mut ids = publish(&store, "a.b", 0..50);
+    let mut reader = store.reader(&Start::Live, Topics::default(), &|_, _| true).unwrap();
+    let mut got = Vec::new();
+    for (more, known) in [(1, true), (900, false), (0, true)] {
+        for n in 0..more {
+            ids.extend(publish(&store, "a.b", n..n + 1));
+        }
+        assert_eq!(reader.cursor().is_some(), known, "behind by {more}");
+        assert_eq!(read_from(&store, &Start::After(reader.read_cursor())).ids, ids[50 + got.len()..]);
+        got.extend(read(&mut reader, &Topics::default(), usize::MAX).ids);
+        assert_eq!(got, ids[50..]);
+    }
     store.drain();
 }

@@ -39,6 +39,22 @@ fn it_shows_batches_once_their_predecessor_is_there() {
 }
 
 #[test]
+fn it_begins_with_the_newest_visible_record_of_each_topic() {
+    let store = open(&Memory::default(), &StoreOptions { jump_after: Duration::from_secs(60), ..options() });
+    let batches = foreign(9, 5, &[3, 2, 4]);
+    accept(&store, &batches[0]);
+    accept(&store, &batches[2]);
+    let own = publish(&store, "a.b", 0..2);
+    let latest = |store: &Store| -> Vec<u64> {
+        read_from(store, &Start::Latest).ids.iter().map(|id| id.seq).collect()
+    };
+    assert_eq!(latest(&store), [3, own[1].seq], "what waits for its number is not shown, nor does it hide");
+    accept(&store, &batches[1]);
+    assert_eq!(latest(&store), [9, own[1].seq]);
+    store.drain();
+}
+
+#[test]
 fn it_jumps_over_a_hole_and_takes_what_comes_late() {
     let disk = Memory::default();
     let shared_options = options();
@@ -220,7 +236,7 @@ fn follow(store: &Store, cursor: &mut Cursor, total: &mut Account, most: usize) 
     total.ids.extend(account.ids);
     total.payloads.extend(account.payloads);
     total.gaps.extend(account.gaps);
-    *cursor = reader.cursor();
+    *cursor = reader.read_cursor();
 }
 
 /// Both stores now give a reader who begins anew all that is not lost, and name what is.

@@ -113,3 +113,26 @@ fn it_drops_by_age() {
     assert_eq!(store.topics()[0].count, 40);
     store.drain();
 }
+
+#[test]
+fn it_makes_room_on_a_disk_without_any() {
+    let disk = Memory::default();
+    let store = open(&disk, &StoreOptions { retain_bytes: 1 << 30, ..small() });
+    let first = publish(&store, "a.b", 0..40);
+    for n in 0..60 {
+        publish(&store, "a.b", n * 40..n * 40 + 40);
+    }
+    store.drain();
+    disk.set_room(0);
+    let store = open(&disk, &small());
+    until("retention", || store.status().bytes <= 34_000);
+    until("room", || store.publish(vec![record("a.b", 1)]).is_ok_and(|publishing| wait(publishing).is_ok()));
+    assert_eq!(store.record(&first[0]).err(), Some(Missing::Gone(GapReason::Expired)));
+    until("the floors are written", || {
+        let store = open(&disk.power_cut(&mut || 0), &small());
+        let missing = store.record(&first[0]).err();
+        store.drain();
+        missing == Some(Missing::Gone(GapReason::Expired))
+    });
+    store.drain();
+}

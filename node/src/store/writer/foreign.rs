@@ -1,0 +1,114 @@
+//! Batches of other origins: taken, compared with what is held, and jumped over where they stay away.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anode_shared::codec;
+use anode_shared::ids::LogKey;
+
+use super::Writer;
+use crate::store::acceptance::{self, Verdict};
+use crate::store::entry::Kind;
+use crate::store::loaded::Loaded;
+use crate::store::order::{Fit, Piece, Place};
+use crate::store::replay::{self, ForkEntry, JumpEntry, SignedHeader};
+
+impl Writer {
+    /// Takes a batch of another origin.
+    pub(super) fn accept(&mut self, batch: &Arc<Loaded>) -> Verdict {
+        let (key, header) = (batch.key(), batch.header());
+        let piece =
+            replay::piece_of(batch.layout(), batch.bytes(), Place { segment: 0, offset: 0, length: 0 });
+        if let Some(due) = acceptance::due(header, (self.shared.options.clock)()) {
+            self.shared.early().set_aside(key, piece.first, piece.last, due);
+            return Verdict::Early { due };
+        }
+        let fit = self.shared.order().fit(key, &piece);
+        if self.own.current() == Some(key) && matches!(fit, Fit::Next | Fit::Ahead) {
+            // Another node writes with this node's key (a copied data directory): this one goes on in a new log.
+            let _ = self.write_open();
+            self.own.close();
+            return self.accept(batch);
+        }
+        let kind = match fit {
+            Fit::Next => Kind::Batch,
+            Fit::Ahead => Kind::Waiting,
+            Fit::Late => Kind::Late,
+            Fit::Old => return Verdict::Old,
+            Fit::Ended => return Verdict::Ended,
+            Fit::Held(seq) | Fit::Fork(seq) => return self.compare(key, seq, &piece, batch),
+        };
+        match self.appender.batch(kind, batch) {
+            Ok(()) => {
+                self.shared.counters.foreign_batches.fetch_add(1, Ordering::Relaxed);
+                self.check_chain(key, batch);
+                Verdict::Taken
+            }
+            Err(refused) => Verdict::Unable(refused),
+        }
+    }
+
+    /// Compares a batch with what is held at `seq`: the same, or the proof of a fork.
+    fn compare(&mut self, key: LogKey, seq: u64, piece: &Piece, batch: &Arc<Loaded>) -> Verdict {
+        let Some(held) = self.shared.holding(key, seq) else { return Verdict::Old };
+        let other = replay::piece_of(held.layout(), held.bytes(), piece.place);
+        if other.hash == piece.hash {
+            return Verdict::Held;
+        }
+        self.fork(key, &held, batch);
+        Verdict::Forked
+    }
+
+    /// Looks whether what waited contradicts the batch that came before it.
+    fn check_chain(&mut self, key: LogKey, batch: &Arc<Loaded>) {
+        let Some(broken) = self.shared.order().broken(key) else { return };
+        if let Ok(other) = self.shared.load(broken.place) {
+            let before = self.shared.holding(key, broken.first - 1).unwrap_or_else(|| batch.clone());
+            self.fork(key, &before, &other);
+        }
+    }
+
+    /// Ends a log that two headers contradict, before the earlier of them.
+    fn fork(&mut self, key: LogKey, one: &Loaded, other: &Loaded) {
+        let end = one.header().first.min(other.header().first);
+        if !self.shared.order().clone().take_fork(key, end) {
+            return;
+        }
+        let signed = |batch: &Loaded| SignedHeader {
+            header: batch.bytes()[batch.layout().header_bytes.clone()].to_vec(),
+            signature: batch.bytes()[batch.layout().signature.clone()].to_vec(),
+        };
+        let fork = ForkEntry { key, end, proof: vec![signed(one), signed(other)] };
+        if self.appender.append(Kind::Fork, 0, &codec::encode(&fork)).is_err() {
+            return;
+        }
+        tracing::warn!(log = %key, end, "A log forked: its origin signed two versions");
+        self.shared.order().take_fork(key, end);
+        self.shared.forks().push(fork);
+        self.shared.counters.forks.fetch_add(1, Ordering::Relaxed);
+        if self.own.current() == Some(key) {
+            self.own.close();
+        }
+    }
+
+    /// Goes on without what has been missing for too long.
+    pub(super) fn jump_over_holes(&mut self) {
+        let now = Instant::now();
+        let holes: Vec<(LogKey, u64, u64)> = self.shared.order().holes().collect();
+        self.holes.retain(|(key, from), _| holes.iter().any(|(k, f, _)| (k, f) == (key, from)));
+        let clock = (self.shared.options.clock)();
+        for (key, from, to) in holes {
+            let since = *self.holes.entry((key, from)).or_insert(now);
+            if now.duration_since(since) < self.shared.options.jump_after
+                || self.shared.early().covers(key, from, to, clock)
+            {
+                continue;
+            }
+            if self.appender.jump(&JumpEntry { key, from, to }).is_err() {
+                return;
+            }
+            self.shared.counters.jumps.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
