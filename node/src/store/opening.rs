@@ -164,7 +164,7 @@ impl Opening {
                 for (topic, postings) in index.topics.iter().filter(|(topic, _)| self.topics.matches(topic)) {
                     match postings.newest {
                         Some(spot) if is_seen(&self.cursor, spot.1, spot.2) => {
-                            found.push((topic.clone(), spot))
+                            found.push((topic.clone(), spot));
                         }
                         _ => {
                             let all = postings.batches.iter().map(|number| index.batches[*number as usize]);
