@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::feed::Feed;
 use crate::metrics::{Http, Metrics};
+use crate::source::Sources;
 use crate::store::Store;
 
 pub mod problem;
@@ -31,6 +32,7 @@ mod openapi;
 mod router;
 mod reading;
 mod records;
+mod sources;
 mod topics;
 mod subscribers;
 mod doors;
@@ -91,6 +93,8 @@ pub struct Deps {
     pub store: Store,
     /// The feed.
     pub feed: Feed,
+    /// The sources.
+    pub sources: Sources,
     /// What happened on this node.
     pub events: Events,
     /// Whether the node takes records yet, or still.
@@ -112,6 +116,7 @@ pub(crate) struct Shared {
     access: Access,
     store: Store,
     feed: Feed,
+    sources: Sources,
     events: Events,
     cancel: CancellationToken,
     tracker: TaskTracker,
@@ -140,9 +145,10 @@ impl App {
         Self(Arc::new(Shared {
             node: deps.node,
             access: deps.access,
-            metrics: Metrics::new(http, &deps.store, &deps.feed),
+            metrics: Metrics::new(http, &deps.store, &deps.feed, &deps.sources),
             store: deps.store,
             feed: deps.feed,
+            sources: deps.sources,
             events: deps.events,
             cancel: deps.cancel,
             tracker: deps.tracker,

@@ -62,6 +62,10 @@ pub struct Options {
     /// Trust the CA certificates in this PEM file too, when sources speak TLS
     #[arg(long, env = "ANODE_SOURCE_CA", value_name = "FILE")]
     pub source_ca: Option<PathBuf>,
+    /// Register the sources in this file at each start (JSON or TOML: an array, or sources = […]; each as the API takes
+    /// it). For the names that it holds the file wins; others stay as they are
+    #[arg(long, env = "ANODE_SOURCES", value_name = "FILE")]
+    pub sources: Option<PathBuf>,
     /// How the log on stderr looks; what is logged is chosen by the variable `ANODE_LOG` (info, anode=debug, …)
     #[arg(long, env = "ANODE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -208,6 +212,7 @@ impl Config {
             sources: SourceConfig {
                 allow_private: sources::Allowed::of(options.allow_private_sources),
                 ca: options.source_ca,
+                file: options.sources,
             },
         })
     }

@@ -15,9 +15,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::feed::Feed;
+use crate::source::Sources;
 use crate::store::Store;
 
 mod process;
+mod sources;
 
 /// The media type of what [`Metrics::text`] writes.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,9 +33,10 @@ pub struct Metrics(Registry);
 
 impl Metrics {
     /// A registry of every stage and the process.
-    pub fn new(http: &Arc<Http>, store: &Store, feed: &Feed) -> Self {
+    pub fn new(http: &Arc<Http>, store: &Store, feed: &Feed, sources: &Sources) -> Self {
         let mut registry = Registry::default();
         http.register(registry.sub_registry_with_prefix("anode_http"));
+        registry.register_collector(Box::new(sources::SourceFigures(sources.clone())));
         registry.register_collector(Box::new(StoreFigures(store.clone())));
         registry.register_collector(Box::new(FeedFigures(feed.clone())));
         registry.register_collector(Box::new(process::Process));
@@ -292,7 +295,10 @@ mod tests {
         http.answered("GET", "/livez".into(), 200, Duration::from_millis(2));
         let open = http.connection();
         let store = crate::api::tests::store();
-        let text = Metrics::new(&http, &store, &Feed::new(store.clone())).text().unwrap();
+        let text =
+            Metrics::new(&http, &store, &Feed::new(store.clone()), &crate::api::tests::sources(&store))
+                .text()
+                .unwrap();
         for line in [
             "anode_http_requests_total{method=\"GET\",route=\"/livez\",status=\"200\"} 1",
             "anode_http_request_duration_seconds_bucket{le=\"0.0025\",route=\"/livez\"} 1",
@@ -300,6 +306,8 @@ mod tests {
             "anode_store_fdatasyncs_total 0",
             "anode_store_refused_publishes_total{reason=\"full\"} 0",
             "anode_feed_subscribers 0.0",
+            "anode_sources{state=\"live\"} 0",
+            "anode_source_records_total{kind=\"sse\"} 0",
             "anode_http_accepted_connections_total 1",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");

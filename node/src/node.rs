@@ -20,12 +20,19 @@ use crate::api::{Deps, Events, Gate, NodeInfo, Phase};
 use crate::config::{Config, HttpConfig};
 use crate::feed::Feed;
 use crate::identity::{AdminToken, DataDir, Identity, write_atomically};
+use crate::source::connector::{Connector, System};
+use crate::source::guard::Guard;
+use crate::source::request::Http;
+use crate::source::secrets::Secrets;
+use crate::source::{Parts, Sources, tls};
 use crate::store::{Folder, Nobody, Store, StoreOptions};
 
 /// The file by which the commands find the node.
 const ADDRESS: &str = "http.addr";
 /// How long storing what is in flight may take at a stop: with [`CLOSING`] below the 30 s after which container systems kill.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(18);
+/// How long sources may take to end before that, so that their last records are stored.
+const READING: Duration = Duration::from_secs(3);
 /// How long connections may take to end after that. Whoever reads takes milliseconds; whoever does not must not hold the node.
 const CLOSING: Duration = Duration::from_secs(5);
 /// How many ports after the default one are tried where that is taken: more nodes than anyone runs by hand on one machine.
@@ -41,6 +48,7 @@ pub struct Node {
     name: String,
     token: AdminToken,
     bound: Bound,
+    sources: Sources,
     store: Store,
     feed: Feed,
     events: Events,
@@ -70,24 +78,40 @@ impl Node {
         let gate = Gate::open(listener, cancel.clone(), &tracker);
         let store = open_store(&data_dir, &config, &identity).await?;
         let (feed, events) = (Feed::new(store.clone()), Events::default());
+        let sources = open_sources(&data_dir, &config, &store, &events, &cancel, &tracker).await?;
         let (phase, phases) = watch::channel(Phase::Starting);
         let deps = Deps {
             node: describe(&config, origin, name.clone()),
             access: Access::new(&token.text, config.http.open_publish, config.http.allow_origins.clone()),
             store: store.clone(),
             feed: feed.clone(),
+            sources: sources.clone(),
             events: events.clone(),
             phase: phases,
             cancel: cancel.clone(),
             tracker: tracker.clone(),
         };
         gate.serve(deps)?;
+        sources.start();
         phase.send_replace(Phase::Ready);
         write_atomically(&data_dir.join(ADDRESS), format!("{}\n", bound.address).as_bytes(), 0o644)?;
         events.push(Level::Info, "node", "started", &format!("{name} listens on {}", bound.address));
         info!(%origin, address = %bound.address, took_ms = began.elapsed().as_millis(), "Node started");
         starting.disarm();
-        Ok(Self { data_dir, origin, name, token, bound, store, feed, events, phase, cancel, tracker })
+        Ok(Self {
+            data_dir,
+            origin,
+            name,
+            token,
+            bound,
+            sources,
+            store,
+            feed,
+            events,
+            phase,
+            cancel,
+            tracker,
+        })
     }
 
     /// Its peer id.
@@ -126,8 +150,11 @@ impl Node {
     /// # Errors
     /// When storing takes too long. What was acknowledged is stored all the same.
     pub async fn shutdown(self) -> anyhow::Result<()> {
-        let store = self.store.clone();
+        let (sources, store) = (self.sources.clone(), self.store.clone());
         let stored = async {
+            if tokio::time::timeout(READING, sources.shutdown()).await.is_err() {
+                warn!("Cut sources that did not end within {} s", READING.as_secs());
+            }
             let drained = tokio::task::spawn_blocking(move || store.drain());
             let late = || format!("what is in flight was not stored within {} s", DEADLINE.as_secs());
             tokio::time::timeout(DEADLINE, drained).await.with_context(late)?.context("the store broke")
@@ -180,6 +207,38 @@ async fn open_store(data_dir: &DataDir, config: &Config, identity: &Identity) ->
         store.with_context(|| format!("cannot open the store in {shown}"))
     };
     tokio::task::spawn_blocking(open).await.context("the store broke while opening")?
+}
+
+/// Finds the sources that are registered, and registers those of the configuration's file.
+async fn open_sources(
+    data_dir: &DataDir,
+    config: &Config,
+    store: &Store,
+    events: &Events,
+    cancel: &CancellationToken,
+    tracker: &TaskTracker,
+) -> anyhow::Result<Sources> {
+    let guard = Guard::new(config.sources.allow_private.clone());
+    let tls = tls::client(config.sources.ca.as_deref())?;
+    let connector = Connector::new(guard, tls, Arc::new(System::default()));
+    let told = events.clone();
+    let parts = Parts {
+        store: store.clone(),
+        http: Http::new(connector.clone(), tracker.clone(), cancel.clone()),
+        connector,
+        secrets: Secrets::new(data_dir.path()),
+        dir: data_dir.join("sources"),
+        told: Box::new(move |level, kind, detail| told.push(level, "sources", kind, detail)),
+    };
+    let file = config.sources.file.clone();
+    let open = move || {
+        let sources = Sources::open(parts)?;
+        if let Some(file) = file {
+            sources.import(&file)?;
+        }
+        Ok(sources)
+    };
+    tokio::task::spawn_blocking(open).await.context("the sources broke while opening")?
 }
 
 /// What the API says of the node.

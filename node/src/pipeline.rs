@@ -10,7 +10,6 @@ use anode_shared::source::{FieldError, SourceDefinition, SourceError, Stage};
 use anode_shared::time::{Micros, to_rfc3339};
 use anode_shared::topic::Topic;
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use crate::expression::fuel;
 use crate::store::{NewRecord, Source};
@@ -120,7 +119,7 @@ impl Pipeline {
         match (emit, topic) {
             (Ok(emit), Ok(topic)) => Ok(Self {
                 source: definition.name.clone(),
-                definition: hash(definition),
+                definition: definition.hash().0,
                 emit,
                 topic,
                 changes: definition.only_changes.then(Changes::default),
@@ -243,12 +242,6 @@ impl Processed {
         self.errors += 1;
         self.error.get_or_insert(error);
     }
-}
-
-/// SHA-256 of a definition's JSON, which names its fields in one order.
-fn hash(definition: &SourceDefinition) -> [u8; 32] {
-    let json = serde_json::to_vec(definition).unwrap_or_default();
-    Sha256::digest(json).into()
 }
 
 #[cfg(test)]

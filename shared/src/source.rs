@@ -9,7 +9,7 @@ mod check;
 mod mask;
 pub mod secret;
 
-pub use check::{FieldError, LIMITS, Limits, is_name, text_of};
+pub use check::{FIELDS, FieldError, LIMITS, Limits, is_name, text_of};
 pub use mask::{MASK, masked_url};
 
 /// How a source is read.
@@ -238,6 +238,9 @@ pub struct SourceView {
 pub struct SourceList {
     /// The sources, by name.
     pub sources: Vec<SourceView>,
+    /// Goes back as `page`; none where this is the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// What testing a source showed.

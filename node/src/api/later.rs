@@ -34,14 +34,6 @@ later! {
     wallets_get: get "/api/v1/wallets" "Permissions of wallets";
     wallets_post: post "/api/v1/wallets" "Permissions of wallets";
     wallets_delete: delete "/api/v1/wallets/{address}" "Permissions of wallets";
-    sources_get: get "/api/v1/sources" "Reading sources";
-    sources_post: post "/api/v1/sources" "Reading sources";
-    source_get: get "/api/v1/sources/{name}" "Reading sources";
-    source_put: put "/api/v1/sources/{name}" "Reading sources";
-    source_delete: delete "/api/v1/sources/{name}" "Reading sources";
-    source_pause: post "/api/v1/sources/{name}/pause" "Reading sources";
-    source_resume: post "/api/v1/sources/{name}/resume" "Reading sources";
-    source_test: post "/api/v1/sources/test" "Reading sources";
     peers: get "/api/v1/peers" "The mesh";
     mesh: get "/api/v1/mesh" "The mesh";
 }
@@ -56,11 +48,6 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(tokens_delete))
         .routes(routes!(wallets_get, wallets_post))
         .routes(routes!(wallets_delete))
-        .routes(routes!(sources_get, sources_post))
-        .routes(routes!(source_test))
-        .routes(routes!(source_get, source_put, source_delete))
-        .routes(routes!(source_pause))
-        .routes(routes!(source_resume))
         .routes(routes!(peers))
         .routes(routes!(mesh))
 }

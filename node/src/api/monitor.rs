@@ -51,6 +51,7 @@ impl App {
             store: self.store.status(),
             counts: self.counts(),
             feed: self.feed.component(),
+            sources: self.sources.component(),
         }
     }
 
@@ -63,6 +64,7 @@ impl App {
             bytes: counters.bytes_written.load(Relaxed),
             fdatasyncs: self.store.status().fdatasyncs,
             deduplicated: counters.deduplicated.load(Relaxed),
+            polls: self.sources.totals().polls.load(Relaxed),
             refused: refused.iter().map(|counter| counter.load(Relaxed)).sum(),
         }
     }

@@ -35,6 +35,7 @@ type Responses = BTreeMap<String, RefOr<Response>>;
     components(schemas(problem::Body, Record, RecordFrame, Frame, FeedFrame, ClientFrame, Watch)),
     tags(
         (name = "records", description = "Records in and out"),
+        (name = "sources", description = "What the node reads by itself"),
         (name = "sockets", description = "Streams: WebSockets and Server-Sent Events"),
         (name = "node", description = "How the node is"),
         (name = "access", description = "Who may do what"),
@@ -238,6 +239,52 @@ pub(super) struct NotFound;
 impl IntoResponses for NotFound {
     fn responses() -> Responses {
         [problem(404, "There is no such file")].into()
+    }
+}
+
+/// What sending a definition can be answered with.
+pub(super) struct Source;
+
+impl IntoResponses for Source {
+    fn responses() -> Responses {
+        [
+            problem(413, "The body is longer than a definition can be"),
+            problem(415, "The body is not JSON, or does not say so"),
+            problem(422, "The definition is wrong; `errors` names each field"),
+            problem(429, "The node has more under way than it holds; wait as Retry-After says"),
+        ]
+        .into()
+    }
+}
+
+/// What registering a source can be answered with.
+pub(super) struct Taken;
+
+impl IntoResponses for Taken {
+    fn responses() -> Responses {
+        [problem(409, "There is a source of this name, or as many as a node takes")].into()
+    }
+}
+
+/// What trying a definition can be answered with.
+pub(super) struct Busy;
+
+impl IntoResponses for Busy {
+    fn responses() -> Responses {
+        [problem(429, "Several definitions are being tried; wait as Retry-After says")].into()
+    }
+}
+
+/// What naming a source can be answered with.
+pub(super) struct NoSource;
+
+impl IntoResponses for NoSource {
+    fn responses() -> Responses {
+        [
+            problem(404, "There is no source of this name, or no such node"),
+            problem(409, "The file of its definition is damaged; put it anew, or delete it"),
+        ]
+        .into()
     }
 }
 

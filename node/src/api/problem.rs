@@ -1,5 +1,6 @@
 //! What every refused request is answered with: problem details (RFC 9457) with a word for programs.
 
+use anode_shared::source::FieldError;
 use axum::Json;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
@@ -56,6 +57,9 @@ pub struct Body {
     /// Each reason, where there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// What is wrong with fields of a source.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
 }
 
 /// A refusal.
@@ -76,6 +80,7 @@ impl Problem {
             line: None,
             column: None,
             reasons: Vec::new(),
+            errors: Vec::new(),
         }))
     }
 
@@ -98,6 +103,16 @@ impl Problem {
     pub fn with_reasons(mut self, reasons: Vec<String>) -> Self {
         self.0.reasons = reasons;
         self
+    }
+
+    /// A refusal of a source, with what is wrong with its fields.
+    pub fn of_source(errors: Vec<FieldError>) -> Self {
+        let words: Vec<String> =
+            errors.iter().take(3).map(|e| format!("{}: {}", e.field, e.detail)).collect();
+        let more = if errors.len() > words.len() { "; and more, in errors" } else { "" };
+        let mut problem = Self::new(Code::BadSource, format!("{}{more}", words.join("; ")));
+        problem.0.errors = errors;
+        problem
     }
 
     /// What it says, as it is sent.

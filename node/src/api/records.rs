@@ -13,7 +13,7 @@ mod intake;
 mod history;
 mod proof;
 
-pub(super) use publish::RecordToPublish;
+pub(super) use publish::{RecordToPublish, check_media_type};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(publish::publish, history::history)).routes(routes!(proof::record))

@@ -8,8 +8,8 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    App, assets, docs, doors, events, exposition, headers, health, later, openapi, problem, records, status,
-    subscribers, tickets, topics, watch,
+    App, assets, docs, doors, events, exposition, headers, health, later, openapi, problem, records, sources,
+    status, subscribers, tickets, topics, watch,
 };
 
 /// The routes with their declarations.
@@ -18,6 +18,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(health::routes())
         .merge(status::routes())
         .merge(records::routes())
+        .merge(sources::routes())
         .merge(topics::routes())
         .merge(subscribers::routes())
         .merge(events::routes())

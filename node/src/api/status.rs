@@ -28,6 +28,7 @@ pub(super) struct Figures {
     pub(super) store: StoreStatus,
     pub(super) counts: Counts,
     pub(super) feed: Component,
+    pub(super) sources: Component,
 }
 
 /// What rates are made of.
@@ -39,6 +40,7 @@ pub(super) struct Counts {
     pub(super) fdatasyncs: u64,
     pub(super) deduplicated: u64,
     pub(super) refused: u64,
+    pub(super) polls: u64,
 }
 
 /// A component that changed its state.
@@ -91,7 +93,7 @@ impl Observer {
         };
         let later = |what: &str| off(&format!("{what} comes with a later version"));
         let components = Components {
-            sources: settle("sources", later("reading sources")),
+            sources: settle("sources", figures.sources.clone()),
             pipeline: settle("pipeline", pipeline(figures)),
             store: settle("store", store(&figures.store)),
             gossip: settle("gossip", later("the mesh")),
@@ -111,6 +113,7 @@ impl Observer {
             ("refused", json!(counts.refused)),
             ("refused_per_s", self.rate(|counts| counts.refused)),
         ]));
+        components.sources.figures.extend(named([("polls_per_s", self.rate(|counts| counts.polls))]));
         components.store.figures.extend(named([
             ("batches_per_s", self.rate(|counts| counts.batches)),
             ("written_bytes_per_s", self.rate(|counts| counts.bytes)),
@@ -254,6 +257,7 @@ mod tests {
             uptime: Duration::from_secs(3),
             store,
             counts: Counts::default(),
+            sources: feed.clone(),
             feed,
         }
     }

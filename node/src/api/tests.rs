@@ -24,6 +24,23 @@ pub(crate) fn store() -> Store {
     Store::open(Arc::new(Memory::default()), StoreOptions::default(), key, Arc::new(Nobody)).unwrap()
 }
 
+/// Sources of a store, in a folder that is left to the system.
+pub(crate) fn sources(store: &Store) -> Sources {
+    use crate::source::connector::{Connector, System};
+    use crate::source::{Parts, guard::Guard, request::Http, secrets::Secrets, tls};
+    let dir = tempfile::tempdir().unwrap().keep();
+    let connector = Connector::new(Guard::default(), tls::client(None).unwrap(), Arc::new(System::default()));
+    let parts = Parts {
+        store: store.clone(),
+        http: Http::new(connector.clone(), TaskTracker::new(), CancellationToken::new()),
+        connector,
+        secrets: Secrets::new(&dir),
+        dir: dir.join("sources"),
+        told: Box::new(|_, _, _| {}),
+    };
+    Sources::open(parts).unwrap()
+}
+
 /// What an API in memory works with.
 pub(crate) fn deps(open_publish: bool, phase: Phase) -> Deps {
     let store = store();
@@ -39,6 +56,7 @@ pub(crate) fn deps(open_publish: bool, phase: Phase) -> Deps {
         },
         access: Access::new(TOKEN, open_publish, vec!["https://friend.example".to_owned()]),
         feed: Feed::new(store.clone()),
+        sources: sources(&store),
         store,
         events,
         phase: channel::channel(phase).1,
@@ -266,8 +284,8 @@ async fn it_refuses_bad_requests_with_what_to_change() {
         ("GET", "/rpc", &[], "", 501, "not_implemented"),
         ("POST", "/rpc", &[], "", 501, "not_implemented"),
         ("GET", "/sdk/anode.js", &[], "", 501, "not_implemented"),
-        ("GET", "/api/v1/sources", &[], "", 501, "not_implemented"),
-        ("POST", "/api/v1/sources/test", &[], "", 501, "not_implemented"),
+        ("GET", "/api/v1/peers", &[], "", 501, "not_implemented"),
+        ("POST", "/api/v1/sources/test", &[], "", 401, "unauthorized"),
         ("GET", "/api/v1/peers", &[], "", 501, "not_implemented"),
     ] {
         let answer = asked.declared(method, path, headers, body).await;

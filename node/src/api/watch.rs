@@ -1,5 +1,6 @@
-//! `GET /api/v1/watch`: status and events, pushed as they change, for dashboards.
+//! `GET /api/v1/watch`: status, events and sources, pushed as they change, for dashboards.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -25,9 +26,12 @@ use crate::feed::outlet::STALL;
 use crate::feed::registry::Ended;
 use crate::feed::socket::{Socket, for_watch};
 use crate::feed::start::Format;
+use crate::source::{Changes, Sources};
 
 /// How many past events a watcher is told at first, and new ones at a time.
 const EVENTS: usize = 50;
+/// How many sources one message tells of: about 100 KiB.
+const SOURCES: usize = 100;
 /// The most watchers: dashboards, not subscribers.
 pub(super) const WATCHERS: usize = 1_000;
 /// How often a silent stream of events is kept alive.
@@ -37,9 +41,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(watch))
 }
 
-/// Pushes the node's status and events as they change, at most once a second, as a WebSocket or Server-Sent Events.
+/// Pushes the node's status, events and sources as they change, at most once a second, as a WebSocket or Server-Sent Events.
 ///
-/// Each message is a `Watch`: the status and the last events at once, then what changes.
+/// Each message is a `Watch`: the status, the last events and all sources at once, then what changes.
 #[utoipa::path(
     get, path = "/api/v1/watch", operation_id = "watch", tag = "sockets",
     params(("ticket" = Option<String>, Query, description = "From `POST /api/v1/tickets`, where no header can be set")),
@@ -72,6 +76,7 @@ struct Watcher {
     told: u64,
     /// When events and status may be told again.
     due: [Instant; 2],
+    sources: SourceNews,
     ends: CancellationToken,
     /// Holds the node's shutdown up until the watcher was told of it.
     _running: TaskTrackerToken,
@@ -91,6 +96,7 @@ impl Watcher {
             changed,
             told: 0,
             due: [Instant::now(); 2],
+            sources: SourceNews::new(app.sources.clone()),
             ends: app.cancel.clone(),
             _running: app.tracker.token(),
             _place: place,
@@ -117,7 +123,56 @@ impl Watcher {
                 self.told = events.first().map_or(self.told, |event| event.id);
                 Some(("events", text(&Watch::Events { events })))
             }
+            message = self.sources.next() => Some(("sources", message)),
             else => None,
+        }
+    }
+}
+
+/// What a watcher has still to be told of sources.
+struct SourceNews {
+    sources: Sources,
+    /// The version up to which it was told.
+    told: u64,
+    /// Messages that were made together and not sent yet.
+    messages: VecDeque<Utf8Bytes>,
+    due: Instant,
+    first: bool,
+}
+
+impl SourceNews {
+    fn new(sources: Sources) -> Self {
+        Self { sources, told: 0, messages: VecDeque::new(), due: Instant::now(), first: true }
+    }
+
+    /// The next message, at most one look a second. May be dropped at any time.
+    async fn next(&mut self) -> Utf8Bytes {
+        loop {
+            if let Some(message) = self.messages.pop_front() {
+                return message;
+            }
+            sleep_until(self.due).await;
+            self.due = Instant::now() + PERIOD;
+            let changes = self.sources.changes(self.told);
+            self.told = changes.version;
+            let begins = std::mem::take(&mut self.first);
+            if begins || !changes.sources.is_empty() || !changes.removed.is_empty() {
+                self.messages = in_parts(changes);
+            }
+        }
+    }
+}
+
+/// Changes as messages, each of a size that a browser takes in one go.
+fn in_parts(changes: Changes) -> VecDeque<Utf8Bytes> {
+    let Changes { sources, mut removed, .. } = changes;
+    let mut sources = sources.into_iter().peekable();
+    let mut messages = VecDeque::new();
+    loop {
+        let part = sources.by_ref().take(SOURCES).collect();
+        messages.push_back(text(&Watch::Sources { sources: part, removed: std::mem::take(&mut removed) }));
+        if sources.peek().is_none() {
+            return messages;
         }
     }
 }
@@ -161,11 +216,11 @@ mod tests {
     use crate::api::Phase;
     use crate::api::tests::app;
     use anode_shared::status::Level;
-    use serde_json::Value;
+    use serde_json::{Value, json};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
 
-    fn json(message: Option<(&'static str, Utf8Bytes)>) -> (&'static str, Value) {
+    fn read(message: Option<(&'static str, Utf8Bytes)>) -> (&'static str, Value) {
         let (kind, text) = message.unwrap();
         (kind, serde_json::from_str(&text).unwrap())
     }
@@ -174,18 +229,20 @@ mod tests {
     async fn it_tells_all_at_once_and_then_what_changes() {
         let app = app(false, Phase::Ready);
         let mut watcher = Watcher::new(&app, app.watchers.clone().try_acquire_owned().unwrap());
-        let (kind, status) = json(watcher.next().await);
+        let (kind, status) = read(watcher.next().await);
         assert_eq!(
             (kind, &status["type"], &status["node"]["name"]),
             ("status", &"status".into(), &"tested".into())
         );
-        let (kind, events) = json(watcher.next().await);
+        let (kind, events) = read(watcher.next().await);
         assert_eq!((kind, &events["events"][0]["kind"]), ("events", &"started".into()));
+        let (kind, sources) = read(watcher.next().await);
+        assert_eq!((kind, &sources["sources"], &sources["removed"]), ("sources", &json!([]), &json!([])));
         let told = Instant::now();
         for kind in ["one", "two"] {
             app.events.push(Level::Warn, "store", kind, "words");
         }
-        let (kind, events) = json(watcher.next().await);
+        let (kind, events) = read(watcher.next().await);
         let kinds: Vec<&str> =
             events["events"].as_array().unwrap().iter().filter_map(|event| event["kind"].as_str()).collect();
         assert_eq!((kind, kinds), ("events", vec!["two", "one"]));

@@ -17,7 +17,7 @@ Examples:
   anode config show                      what `anode run` would use here
   anode config show --config prod.toml   with that file
   ANODE_HTTP=0.0.0.0:80 anode config show --json")]
-    Show(ShowArgs),
+    Show(Box<ShowArgs>),
     /// Check a configuration file, or all that `anode run` would use here
     #[command(after_help = "\
 Examples:

@@ -17,6 +17,8 @@ pub struct SourceConfig {
     pub allow_private: Allowed,
     /// A file of CA certificates (PEM) that are trusted beside the system's.
     pub ca: Option<PathBuf>,
+    /// A file of sources to register at each start.
+    pub file: Option<PathBuf>,
 }
 
 /// Which addresses may be dialled.

@@ -27,6 +27,7 @@ pub enum Code {
     BadStart,
     BadCursor,
     BadRecord,
+    BadSource,
     Unauthorized,
     Forbidden,
     NotFound,
@@ -59,6 +60,7 @@ impl Code {
             Self::BadStart => "bad_start",
             Self::BadCursor => "bad_cursor",
             Self::BadRecord => "bad_record",
+            Self::BadSource => "bad_source",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
@@ -91,6 +93,7 @@ impl Code {
             | Self::BadStart
             | Self::BadCursor
             | Self::BadRecord => StatusCode::BAD_REQUEST,
+            Self::BadSource => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,

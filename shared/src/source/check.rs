@@ -104,7 +104,62 @@ pub fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// Every field of a definition.
+pub const FIELDS: [&str; 16] = [
+    "name",
+    "kind",
+    "url",
+    "topic",
+    "emit",
+    "only_changes",
+    "paused",
+    "headers",
+    "interval_ms",
+    "method",
+    "body",
+    "timeout_ms",
+    "open",
+    "ping",
+    "stale_after_ms",
+    "reconnect_after_ms",
+];
+
 impl SourceDefinition {
+    /// Reads a definition, naming each field that is missing, unknown, or not what it should be.
+    ///
+    /// # Errors
+    /// With everything that is wrong about its form; what it may hold, [`SourceDefinition::check`] says.
+    pub fn read(value: Value) -> Result<Self, Vec<FieldError>> {
+        let Value::Object(members) = &value else {
+            let detail = "a source is an object with name, kind, url and topic".to_owned();
+            return Err(vec![FieldError { field: String::new(), detail }]);
+        };
+        let mut found = Found::default();
+        for field in
+            ["name", "kind", "url", "topic"].into_iter().filter(|field| !members.contains_key(*field))
+        {
+            found.say(field, format!("{field} is missing"));
+        }
+        for (field, value) in members {
+            if !FIELDS.contains(&field.as_str()) {
+                let shown: String = field.chars().take(80).collect();
+                found.say(shown, format!("there is no such field; there are {}", FIELDS.join(", ")));
+                continue;
+            }
+            // Alone among fields that are right, it is to blame for what cannot be read.
+            let mut alone = serde_json::json!({"name": "", "kind": "rest", "url": "", "topic": ""});
+            alone[field] = value.clone();
+            if let Err(error) = serde_json::from_value::<Self>(alone) {
+                found.say(field, error.to_string());
+            }
+        }
+        if !found.0.is_empty() {
+            return Err(found.0);
+        }
+        serde_json::from_value(value)
+            .map_err(|error| vec![FieldError { field: String::new(), detail: error.to_string() }])
+    }
+
     /// Everything that is wrong with the definition as far as its text shows it. Expressions and addresses are
     /// checked by the node.
     pub fn check(&self) -> Vec<FieldError> {

@@ -9,7 +9,8 @@ const LONGEST: usize = 64;
 
 /// Whether a text can be a secret's name: it must do as part of an environment variable.
 pub fn is_name(text: &str) -> bool {
-    (1..=LONGEST).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    (1..=LONGEST).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// The names of the secrets that a text refers to, in order.
@@ -23,7 +24,7 @@ pub fn names(text: &str) -> Result<Vec<&str>, String> {
         let inside = &rest[start + OPENING.len()..];
         let end = inside.find('}').filter(|end| is_name(&inside[..*end]));
         let end = end.ok_or(
-            "a reference to a secret is ${secret:NAME}, the name 1 to 64 of A-Z, a-z, 0-9 and _".to_owned(),
+            "a reference to a secret is ${secret:NAME}, the name 1 to 64 of A-Z, 0-9 and _".to_owned(),
         )?;
         names.push(&inside[..end]);
         rest = &inside[end + 1..];
@@ -69,7 +70,7 @@ mod tests {
             ("", Some(vec![]), ""),
             ("plain ${x} $", Some(vec![]), "plain ${x} $"),
             ("${secret:A}", Some(vec!["A"]), "<A>"),
-            ("Bearer ${secret:A_1}-${secret:b}.", Some(vec!["A_1", "b"]), "Bearer <A_1>-<b>."),
+            ("Bearer ${secret:A_1}-${secret:B}.", Some(vec!["A_1", "B"]), "Bearer <A_1>-<B>."),
             ("${secret:}", None, "${secret:}"),
             ("${secret:A", None, "${secret:A"),
             ("${secret:a-b} ${secret:C}", None, "${secret:a-b} <C>"),

@@ -112,7 +112,7 @@ fn admit(app: &App, parts: &Parts) -> Result<Option<&'static str>, Problem> {
 }
 
 /// Takes only JSON: a form's media type would let any page post here without asking first.
-fn check_media_type(parts: &Parts) -> Result<(), Problem> {
+pub(in crate::api) fn check_media_type(parts: &Parts) -> Result<(), Problem> {
     let kinds: Vec<_> = parts.headers.get_all(header::CONTENT_TYPE).iter().collect();
     let is_json = |kind: &HeaderValue| {
         let essence = kind.to_str().unwrap_or("").split(';').next().unwrap_or("").trim().to_ascii_lowercase();

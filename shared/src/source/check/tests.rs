@@ -210,3 +210,32 @@ fn it_says_all_that_is_wrong_at_once() {
     let wrong = definition("sse", json!({"name": "A", "topic": "B", "url": "x", "interval_ms": 1}));
     assert_eq!(fields(&wrong), ["name", "interval_ms", "url", "topic", "interval_ms"]);
 }
+
+#[test]
+fn it_names_fields_that_cannot_be_read() {
+    let good = json!({"name": "s", "kind": "rest", "url": "https://h", "topic": "a"});
+    assert!(SourceDefinition::read(good.clone()).is_ok());
+    for (field, value, words) in [
+        ("kind", json!("ftp"), "rest"),
+        ("url", json!(7), "string"),
+        ("interval_ms", json!("1s"), "u64"),
+        ("interval_ms", json!(-1), "u64"),
+        ("headers", json!({"a": 1}), "string"),
+        ("open", json!("x"), "sequence"),
+        ("ping", json!({"every_ms": 1}), "frame"),
+        ("ping", json!({"every_ms": 1, "frame": 1, "x": 1}), "`x`"),
+        ("intervall", json!(1), "interval_ms"),
+    ] {
+        let mut wrong = good.clone();
+        wrong[field] = value;
+        let errors = SourceDefinition::read(wrong).unwrap_err();
+        assert_eq!((errors.len(), errors[0].field.as_str()), (1, field), "{errors:?}");
+        assert!(errors[0].detail.contains(words), "{errors:?}");
+    }
+    let missing = SourceDefinition::read(json!({"kind": "rest"})).unwrap_err();
+    let fields: Vec<&str> = missing.iter().map(|error| error.field.as_str()).collect();
+    assert_eq!(fields, ["name", "url", "topic"]);
+    assert!(SourceDefinition::read(json!([])).is_err());
+    let full = serde_json::to_value(definition("rest", json!({}))).unwrap();
+    assert!(full.as_object().unwrap().keys().all(|field| FIELDS.contains(&field.as_str())));
+}

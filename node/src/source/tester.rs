@@ -1,0 +1,254 @@
+//! Tries a definition: fetches once, or listens for some seconds, registers nothing, and says what it saw.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anode_shared::source::{
+    Answer as Shown, Phases, SourceDefinition, SourceError, SourceKind, SourceTest, Stage, TestRecord,
+};
+use anode_shared::time::to_rfc3339;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use super::events::Events;
+use super::failure::Reached;
+use super::handshake::{Opened, open};
+use super::prepare::{Prepared, prepare};
+use super::reading::{Context, Ended};
+use super::request::{Request, Response};
+use super::{rest, sse, timeout, websocket};
+use crate::pipeline::{Pipeline, Raw};
+use crate::store::{NewRecord, system_time};
+
+/// How long a stream is listened to.
+const LISTEN: Duration = Duration::from_secs(5);
+/// How long it is listened to once something came.
+const ENOUGH: Duration = Duration::from_secs(1);
+/// The longest that one fetch may take, whatever the definition says: somebody waits for the answer.
+const FETCH: Duration = Duration::from_secs(15);
+/// The most answers that are shown.
+const ANSWERS: usize = 20;
+/// The most records that are shown.
+const RECORDS: usize = 100;
+/// The most of an answer that is shown, bytes.
+const SHOWN: usize = 64 << 10;
+
+/// Tries a definition.
+pub(super) async fn test(context: &Arc<Context>, definition: SourceDefinition) -> SourceTest {
+    let began = Instant::now();
+    let mut trial = Trial::new(context, &definition);
+    let result = match prepare(&definition, &context.secrets) {
+        Ok(prepared) => trial.run(&definition, prepared).await,
+        Err(failure) => Err(failure.into()),
+    };
+    if let Err(ended) = result {
+        trial.erred(ended);
+    }
+    let mut shown = trial.shown;
+    shown.phases.total_ms = began.elapsed().as_secs_f64() * 1_000.0;
+    shown.ok = shown.error.is_none();
+    shown
+}
+
+/// A definition that is being tried.
+struct Trial<'a> {
+    context: &'a Context,
+    pipeline: Option<Pipeline>,
+    shown: SourceTest,
+}
+
+impl<'a> Trial<'a> {
+    fn new(context: &'a Context, definition: &SourceDefinition) -> Self {
+        let shown = SourceTest {
+            ok: false,
+            phases: Phases::default(),
+            address: None,
+            http_status: None,
+            headers: BTreeMap::new(),
+            answers: Vec::new(),
+            records: Vec::new(),
+            error: None,
+        };
+        let mut trial = Self { context, pipeline: None, shown };
+        match Pipeline::compile(definition) {
+            Ok(pipeline) => trial.pipeline = Some(pipeline),
+            // What the upstream answers is worth seeing all the same.
+            Err(errors) => {
+                if let Some(error) = errors.into_iter().next() {
+                    let ended = Ended::new(Stage::Expression, error.detail);
+                    trial.erred(Ended { field: Some(error.field), ..ended });
+                }
+            }
+        }
+        trial
+    }
+
+    /// Notes the first error; what comes after it may be no more than its consequence.
+    fn erred(&mut self, ended: Ended) {
+        if self.shown.error.is_none() {
+            self.shown.error = Some(SourceError {
+                stage: ended.stage,
+                detail: self.context.secrets.scrub(&ended.failing.reason),
+                time: to_rfc3339(system_time()),
+                field: ended.field,
+            });
+        }
+    }
+
+    fn reached(&mut self, reached: &Reached) {
+        self.shown.phases = reached.phases;
+        self.shown.address = reached.address.map(|address| address.to_string());
+    }
+
+    async fn run(&mut self, definition: &SourceDefinition, prepared: Prepared) -> Result<(), Ended> {
+        let deadline = Instant::now() + timeout(definition).min(FETCH);
+        match definition.kind {
+            SourceKind::Rest => self.fetch(prepared, deadline).await,
+            SourceKind::Sse => self.stream(prepared, deadline).await,
+            SourceKind::Websocket => self.socket(prepared, deadline).await,
+        }
+    }
+
+    async fn fetch(&mut self, prepared: Prepared, deadline: Instant) -> Result<(), Ended> {
+        let response = self.send(prepared.request(deadline, rest::how_to_read(deadline))).await?;
+        let (kind, status) = (response.header("content-type"), response.status.as_u16());
+        let checked = rest::check(&response);
+        let bytes = response.body.whole().await?;
+        if checked.is_err() {
+            // What an upstream says of its errors helps more than their status, but makes no records.
+            self.shown.answers.push(show(&bytes, None));
+            return checked;
+        }
+        self.answered(bytes, kind.as_deref(), status, None);
+        Ok(())
+    }
+
+    /// Sends a request, and shows how it was answered.
+    async fn send(&mut self, request: Request) -> Result<Response, Ended> {
+        match self.context.http.send(request).await {
+            Ok(response) => {
+                self.reached(&response.reached);
+                self.shown.http_status = Some(response.status.as_u16());
+                self.shown.headers = self.scrubbed(response.header_texts());
+                Ok(response)
+            }
+            Err(failure) => {
+                self.reached(&failure.reached);
+                self.shown.http_status = failure.status;
+                Err(failure.into())
+            }
+        }
+    }
+
+    fn scrubbed(&self, mut headers: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        headers.values_mut().for_each(|value| *value = self.context.secrets.scrub(value));
+        headers
+    }
+
+    async fn stream(&mut self, prepared: Prepared, deadline: Instant) -> Result<(), Ended> {
+        let mut response = self.send(sse::asking(prepared, deadline)).await?;
+        sse::check(&response)?;
+        let (mut events, mut until) = (Events::default(), Instant::now() + LISTEN);
+        while let Ok(chunk) = timeout_at(until, response.body.chunk()).await {
+            let Some(chunk) = chunk? else {
+                return Err(Ended::new(Stage::Connect, "the upstream ended the stream"));
+            };
+            let mut found = Vec::new();
+            let framed = events.push(&chunk, &mut found);
+            for event in found {
+                self.answered(event.data.into(), None, response.status.as_u16(), event.event);
+                until = until.min(Instant::now() + ENOUGH);
+            }
+            framed.map_err(|error| Ended::new(Stage::Body, error.to_string()))?;
+            if self.shown.answers.len() >= ANSWERS {
+                break;
+            }
+        }
+        self.anything()
+    }
+
+    async fn socket(&mut self, prepared: Prepared, deadline: Instant) -> Result<(), Ended> {
+        let headers = prepared.headers.clone();
+        let opened = Box::pin(open(&self.context.connector, &prepared.url, headers, deadline)).await;
+        let Opened { mut socket, status, headers, reached } = match opened {
+            Ok(opened) => opened,
+            Err(failure) => {
+                self.reached(&failure.reached);
+                self.shown.http_status = failure.status;
+                return Err(failure.into());
+            }
+        };
+        self.reached(&reached);
+        self.shown.http_status = Some(status);
+        self.shown.headers = self.scrubbed(headers);
+        websocket::greet(&mut socket, &prepared).await?;
+        let mut until = Instant::now() + LISTEN;
+        while let Ok(message) = timeout_at(until, socket.next()).await {
+            if let Some(bytes) = websocket::payload(message)? {
+                self.answered(bytes, None, 101, None);
+                until = until.min(Instant::now() + ENOUGH);
+            }
+            if self.shown.answers.len() >= ANSWERS {
+                break;
+            }
+        }
+        let _ = tokio::time::timeout(Duration::from_millis(200), socket.close(None)).await;
+        self.anything()
+    }
+
+    /// Whether anything came.
+    fn anything(&self) -> Result<(), Ended> {
+        if !self.shown.answers.is_empty() {
+            return Ok(());
+        }
+        let words = format!("the connection is open, and nothing came within {} s", LISTEN.as_secs());
+        Err(Ended::new(Stage::Body, words))
+    }
+
+    /// Shows an answer, and the records that it would make.
+    fn answered(&mut self, bytes: Bytes, content_type: Option<&str>, status: u16, event: Option<String>) {
+        self.shown.answers.push(show(&bytes, event));
+        let Some(pipeline) = &mut self.pipeline else { return };
+        let raw = Raw { bytes, content_type, fetched: system_time(), status };
+        let processed = pipeline.process(&raw);
+        let room = RECORDS.saturating_sub(self.shown.records.len());
+        self.shown.records.extend(processed.records.into_iter().take(room).map(record));
+        if let Some(error) = processed.error {
+            let field = error.field.map(str::to_owned);
+            self.erred(Ended { field, ..Ended::new(error.stage, error.detail) });
+        }
+    }
+}
+
+fn show(bytes: &Bytes, event: Option<String>) -> Shown {
+    let start = &bytes[..bytes.len().min(SHOWN)];
+    let text = match std::str::from_utf8(start) {
+        Ok(text) => Some(text.to_owned()),
+        Err(error) if error.error_len().is_none() => {
+            Some(String::from_utf8_lossy(&start[..error.valid_up_to()]).into_owned())
+        }
+        Err(_) => None,
+    };
+    let base64 = text.is_none().then(|| STANDARD.encode(start));
+    Shown { text, base64, bytes: bytes.len() as u64, event }
+}
+
+fn record(record: NewRecord) -> TestRecord {
+    let topic = record.topic.as_str().to_owned();
+    match record.content_type {
+        None => {
+            let payload = serde_json::from_slice(&record.payload).ok();
+            TestRecord { topic, payload, payload_base64: None, content_type: None }
+        }
+        Some(content_type) => TestRecord {
+            topic,
+            payload: None,
+            payload_base64: Some(STANDARD.encode(&record.payload)),
+            content_type: Some(content_type),
+        },
+    }
+}
