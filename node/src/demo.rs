@@ -19,7 +19,9 @@ use crate::config::units;
 
 pub mod market;
 pub mod faults;
+pub mod counts;
 pub mod board;
+pub mod ticker;
 mod talk;
 mod app;
 mod broken;
@@ -31,9 +33,10 @@ mod serve;
 pub mod sources;
 
 use app::App;
-use board::{Board, Ticker};
+use board::Board;
 use faults::Fault;
 use serve::Door;
+use ticker::Ticker;
 use tls::Certificates;
 
 /// How often the ticker looks what is due: short beside a period, few wake-ups beside the ticks of 1,000 instruments.

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::board::{Board, Counted, Emitted};
+use super::board::{Board, Emitted};
+use super::counts::Counted;
 use super::faults::{Fault, Faults, WORDS};
 use super::{broken, rest, sse, websocket};
 

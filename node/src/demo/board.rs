@@ -1,14 +1,14 @@
-//! What the feed shares: each instrument's latest ticks, who follows them, and what was asked of it.
+//! What the feed shares: each instrument's latest ticks, and who follows them.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::Notify;
 
+use super::counts::Counts;
 use super::faults::Faults;
-use super::market::{Instrument, Tick, Walk};
+use super::market::{Instrument, Tick};
 use anode_shared::time::Micros;
 
 /// Ticks that are held for all instruments together, and bounds for one: enough to resume after a restart of the
@@ -179,133 +179,13 @@ impl Drop for Follower {
     }
 }
 
-/// Ticks every instrument at its rate, spread evenly over the period.
-#[derive(Debug)]
-pub struct Ticker {
-    board: Arc<Board>,
-    walks: Vec<Walk>,
-    done: u64,
-}
-
-impl Ticker {
-    /// A ticker of all instruments of a board.
-    pub fn new(board: Arc<Board>, seed: u64) -> Self {
-        let walks = (0..board.count()).map(|number| Walk::new(seed, number)).collect();
-        Self { board, walks, done: 0 }
-    }
-
-    /// Emits a first tick of each, so that there is something to ask for from the start.
-    pub fn first(&mut self, now: Micros) {
-        for (number, walk) in self.walks.iter_mut().enumerate() {
-            self.board.emit(number, walk.step(now));
-        }
-    }
-
-    /// Emits what is due after `elapsed` microseconds at a rate of `hertz` each. After a long stop it goes on from now.
-    pub fn advance(&mut self, elapsed: Micros, hertz: f64, now: impl Fn() -> Micros) {
-        let count = self.walks.len() as u64;
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "ticks of a run stay far below 2^53"
-        )]
-        let due = (elapsed as f64 / 1e6 * hertz * count as f64) as u64;
-        self.done = self.done.max(due.saturating_sub(count.max(1_000)) / count * count);
-        while self.done < due {
-            let number = usize::try_from(self.done % count).unwrap_or(0);
-            if let Some(walk) = self.walks.get_mut(number) {
-                self.board.emit(number, walk.step(now()));
-            }
-            self.done += 1;
-        }
-    }
-}
-
-/// How often each endpoint was asked.
-#[derive(Debug, Default)]
-pub struct Counts {
-    paths: Mutex<BTreeMap<String, Arc<Count>>>,
-}
-
-/// One endpoint's count.
-#[derive(Debug, Default)]
-pub struct Count {
-    /// Requests, also those of open streams.
-    pub requests: AtomicU64,
-    /// Streams and answers that are under way.
-    pub open: AtomicU64,
-    statuses: Mutex<BTreeMap<u16, u64>>,
-}
-
-/// One endpoint's count as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Counted {
-    /// Requests, also those of open streams.
-    pub requests: u64,
-    /// Streams and answers that are under way.
-    pub open: u64,
-    /// Answers by status; 0 where the connection was closed instead.
-    pub statuses: BTreeMap<u16, u64>,
-}
-
-/// Endpoints that are counted apart; what comes later is counted as `other`.
-const COUNTED: usize = 3 * MOST;
-
-impl Counts {
-    /// The count of a path.
-    pub fn of(&self, path: &str) -> Arc<Count> {
-        let mut paths = lock(&self.paths);
-        if let Some(count) = paths.get(path) {
-            return Arc::clone(count);
-        }
-        let path = if paths.len() < COUNTED { path } else { "other" };
-        Arc::clone(paths.entry(path.to_owned()).or_default())
-    }
-
-    /// All counts.
-    pub fn all(&self) -> BTreeMap<String, Counted> {
-        let shown = |(path, count): (&String, &Arc<Count>)| {
-            let counted = Counted {
-                requests: count.requests.load(Ordering::Relaxed),
-                open: count.open.load(Ordering::Relaxed),
-                statuses: lock(&count.statuses).clone(),
-            };
-            (path.clone(), counted)
-        };
-        lock(&self.paths).iter().map(shown).collect()
-    }
-}
-
-impl Count {
-    /// Counts an answer; 0 is none.
-    pub fn answered(&self, status: u16) {
-        *lock(&self.statuses).entry(status).or_default() += 1;
-    }
-
-    /// Counts something as open until the guard is dropped.
-    pub fn open(self: Arc<Self>) -> Open {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Open(self)
-    }
-}
-
-/// Something that is under way.
-#[derive(Debug)]
-pub struct Open(Arc<Count>);
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::ticker::Ticker;
     use super::*;
 
     fn board(instruments: usize, ticks: u64) -> Arc<Board> {
@@ -319,22 +199,6 @@ mod tests {
 
     fn serials(follower: &mut Follower) -> Vec<u64> {
         follower.take().into_iter().map(|(_, tick)| tick.n).collect()
-    }
-
-    #[test]
-    fn it_ticks_each_at_its_rate() {
-        let board = Arc::new(Board::new(3, 1));
-        let mut ticker = Ticker::new(Arc::clone(&board), 1);
-        let mut n = |elapsed: u64, hertz: f64| {
-            ticker.advance(elapsed, hertz, || elapsed);
-            board.emitted().into_iter().map(|emitted| emitted.n).collect::<Vec<_>>()
-        };
-        assert_eq!(n(0, 1.0), [0, 0, 0]);
-        assert_eq!(n(400_000, 1.0), [1, 0, 0]);
-        assert_eq!(n(700_000, 1.0), [1, 1, 0]);
-        assert_eq!(n(2_000_001, 1.0), [2, 2, 2]);
-        let after_a_stop = n(2_000_000_000_000, 1.0);
-        assert!(after_a_stop.iter().all(|n| (300..400).contains(n)), "{after_a_stop:?}");
     }
 
     #[test]

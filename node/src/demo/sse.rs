@@ -12,8 +12,9 @@ use futures_util::stream;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use super::app::{App, Trouble, query};
-use super::board::{Follower, Open};
+use super::board::Follower;
 use super::broken;
+use super::counts::Open;
 use super::faults::Fault;
 use super::market::Tick;
 

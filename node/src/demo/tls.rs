@@ -99,3 +99,43 @@ fn acceptor(
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    /// A handshake with one who trusts the authority; what is wrong, as the client says it.
+    async fn shake(certificates: &Certificates, fault: Option<Fault>, name: &str) -> Result<(), String> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(certificates.ca_pem.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let (near, far) = tokio::io::duplex(16 << 10);
+        let connector = TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let accepting = certificates.acceptor(fault.as_ref()).accept(far);
+        let (client, _) = tokio::join!(connector.connect(name, near), accepting);
+        client.map(drop).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn it_has_good_and_wrong_certificates() {
+        let certificates = Certificates::make().unwrap();
+        for name in ["127.0.0.1", "localhost", "demo.test", "a.demo.test"] {
+            assert_eq!(shake(&certificates, None, name).await, Ok(()), "{name}");
+        }
+        for (fault, word) in
+            [(Fault::Expired, "expired"), (Fault::WrongName, "name"), (Fault::UnknownCa, "UnknownIssuer")]
+        {
+            let error = shake(&certificates, Some(fault), "127.0.0.1").await.unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

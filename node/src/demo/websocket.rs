@@ -12,8 +12,9 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use super::app::{App, Trouble, query};
-use super::board::{Follower, Open};
+use super::board::Follower;
 use super::broken;
+use super::counts::Open;
 use super::faults::Fault;
 use super::market::Tick;
 use super::talk::{Subscriptions, update};
