@@ -149,12 +149,14 @@ fn push_text(out: &mut Vec<u8>, text: &str) {
 pub fn record_json(out: &mut Vec<u8>, log: &str, seq: u64, record: &RecordRef<'_>) {
     out.extend_from_slice(RECORD_FRAME_START);
     // Log, topic and time hold nothing that JSON escapes.
-    let _ = write!(
-        out,
-        r#""id":"{log}/{seq}","topic":"{}","time":"{}","source":"#,
-        record.topic,
-        to_rfc3339(record.time)
-    );
+    out.extend_from_slice(b"\"id\":\"");
+    out.extend_from_slice(log.as_bytes());
+    let _ = write!(out, "/{seq}");
+    out.extend_from_slice(b"\",\"topic\":\"");
+    out.extend_from_slice(record.topic.as_bytes());
+    out.extend_from_slice(b"\",\"time\":\"");
+    out.extend_from_slice(to_rfc3339(record.time).as_bytes());
+    out.extend_from_slice(b"\",\"source\":");
     match &record.source {
         Some(source) => push_text(out, source.name),
         None => out.extend_from_slice(b"null"),

@@ -34,7 +34,25 @@ pub fn to_rfc3339(time: Micros) -> String {
     let (year, month, day) = civil_from_days(days);
     let (seconds, micros) = (rest / 1_000_000, rest % 1_000_000);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    let fields = [
+        (year, 0, 4),
+        (month, 5, 2),
+        (day, 8, 2),
+        (hour, 11, 2),
+        (minute, 14, 2),
+        (second, 17, 2),
+        (micros, 20, 6),
+    ];
+    for (number, place, digits) in fields {
+        let mut rest = number.unsigned_abs();
+        for digit in text[place..place + digits].iter_mut().rev() {
+            // A digit is below 10.
+            *digit += u8::try_from(rest % 10).unwrap_or(0);
+            rest /= 10;
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Reads an RFC 3339 time with any offset; digits beyond microseconds are cut. `None` when it is none, or before 1970.

@@ -169,11 +169,13 @@ fn before(order: &Order, origin: Origin) -> Before {
 fn recall_keys(shared: &Shared, origin: Origin, now: Micros) -> io::Result<Dedupe> {
     let mut keys = Dedupe::default();
     let since = now.saturating_sub(dedupe::WINDOW);
-    let mut fresh = Vec::new();
+    let (mut fresh, mut sealed) = (Vec::new(), Micros::MAX);
     for segment in shared.all_segments().into_iter().rev() {
-        if segment.with_summary(|summary| summary.newest < since)? {
+        // Where the next one was made before, the index of this one, which may have to be made anew, is of no interest.
+        if sealed < since || segment.with_summary(|summary| summary.newest < since)? {
             break;
         }
+        sealed = segment.made;
         fresh.push(segment);
     }
     for segment in fresh.into_iter().rev() {

@@ -81,7 +81,8 @@ pub(crate) fn apply_batch(
         }
         _ => order.take_late(key, piece, header.predecessor, head.when),
     };
-    let records = || layout.records.iter().filter_map(|range| RecordRef::decode(&bytes[range.clone()]).ok());
+    let records: Vec<RecordRef<'_>> =
+        layout.records.iter().filter_map(|range| RecordRef::decode(&bytes[range.clone()]).ok()).collect();
     let stored = Stored {
         key,
         first: header.first,
@@ -91,9 +92,9 @@ pub(crate) fn apply_batch(
         time_first: header.time_first,
         time_last: header.time_last,
         late: (head.kind == Kind::Late).then_some(head.arrival),
-        keyed: records().any(|record| record.dedupe.is_some()),
+        keyed: records.iter().any(|record| record.dedupe.is_some()),
     };
-    index.add(stored, records().map(|record| (record.topic, record.time)), head.when);
+    index.add(stored, records.iter().map(|record| (record.topic, record.time)), head.when);
     index.arrive(&arrivals);
     arrivals
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Disk, DiskFile};
-use super::entry::{self, HEAD, Kind};
+use super::entry::{self, HEAD, Head, Kind};
 use super::index::{Index, Summary};
 use super::loaded::Loaded;
 use super::order::{Heads, Order, Place, What};
@@ -67,12 +67,14 @@ pub(crate) fn id_of(name: &str) -> Option<u64> {
 }
 
 impl Segment {
-    /// A segment that lies on the disk.
+    /// A segment that lies on the disk; `made` is when, where it does not say so itself.
     pub(crate) fn open(disk: &Arc<dyn Disk>, id: u64, made: Micros, before: Weak<Self>) -> io::Result<Self> {
         let file = disk.open(&file_name(id))?;
+        let length = file.size()?;
+        let made = read_checkpoint(file.as_ref(), length).map_or(made, |(head, _)| head.when);
         Ok(Self {
             id,
-            length: AtomicU64::new(file.size()?),
+            length: AtomicU64::new(length),
             file,
             disk: disk.clone(),
             before,
@@ -129,13 +131,7 @@ impl Segment {
     }
 
     fn checkpoint_body(&self) -> Option<Vec<u8>> {
-        let mut head = [0; HEAD];
-        self.file.read_at(&mut head, 0).ok()?;
-        let length = u32::from_le_bytes([head[8], head[9], head[10], head[11]]) as usize;
-        let mut bytes = vec![0; HEAD + length.min(usize::try_from(self.bytes()).ok()?)];
-        self.file.read_at(&mut bytes, 0).ok()?;
-        let (head, body) = entry::decode(&bytes, 0)?;
-        (head.kind == Kind::Checkpoint).then(|| body.to_vec())
+        read_checkpoint(self.file.as_ref(), self.bytes()).map(|(_, body)| body)
     }
 
     /// Its index, read or made anew where it is not in memory.
@@ -307,6 +303,17 @@ impl Segment {
         let bytes = Bytes::from(bytes).slice(HEAD..);
         Ok(Arc::new(Loaded::new(bytes).map_err(io::Error::other)?))
     }
+}
+
+/// The entry that a segment of this length begins with, where it is whole.
+fn read_checkpoint(file: &dyn DiskFile, length: u64) -> Option<(Head, Vec<u8>)> {
+    let mut head = [0; HEAD];
+    file.read_at(&mut head, 0).ok()?;
+    let body = u32::from_le_bytes([head[8], head[9], head[10], head[11]]) as usize;
+    let mut bytes = vec![0; HEAD + body.min(usize::try_from(length).ok()?)];
+    file.read_at(&mut bytes, 0).ok()?;
+    let (head, body) = entry::decode(&bytes, 0)?;
+    (head.kind == Kind::Checkpoint).then(|| (head, body.to_vec()))
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -162,3 +162,32 @@ impl GroupCommit {
         self.wake.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::store::{Disk, Memory};
+
+    #[test]
+    fn it_makes_a_file_stable_before_it_goes_on_in_another() {
+        let disk = Memory::default();
+        let (one, two) = (disk.open("one").unwrap(), disk.open("two").unwrap());
+        disk.sync_names().unwrap();
+        let commit = GroupCommit::new(one.clone());
+        one.write_at(&[1; 600], 0).unwrap();
+        commit.wrote(600);
+        commit.roll(two.clone());
+        two.write_at(&[2; 600], 0).unwrap();
+        commit.wrote(600);
+        let told = Arc::new(AtomicBool::new(false));
+        let telling = told.clone();
+        commit.when_synced(Box::new(move |stable| telling.store(stable, Ordering::SeqCst)));
+        assert!(commit.sync_now() && told.load(Ordering::SeqCst));
+        let after = disk.power_cut(&mut || 0);
+        let mut bytes = [0; 600];
+        after.open("one").unwrap().read_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes, [1; 600]);
+    }
+}

@@ -136,3 +136,25 @@ fn it_makes_room_on_a_disk_without_any() {
     });
     store.drain();
 }
+
+#[test]
+fn it_counts_a_segments_age_over_restarts() {
+    let clock = Arc::new(std::sync::atomic::AtomicU64::new(NOW));
+    let shown = clock.clone();
+    let options = StoreOptions {
+        retain_age: Duration::from_secs(3_600),
+        clock: Arc::new(move || shown.load(Ordering::SeqCst)),
+        ..options()
+    };
+    let disk = Memory::default();
+    for _ in 0..2 {
+        let store = open(&disk, &options);
+        publish(&store, "a.b", 0..40);
+        assert_eq!(store.status().segments, 1);
+        store.drain();
+        clock.fetch_add(120_000_000, Ordering::SeqCst);
+    }
+    let store = open(&disk, &options);
+    until("the segment is sealed", || store.status().segments == 2);
+    store.drain();
+}
