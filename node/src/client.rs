@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anode_shared::source::FieldError;
-use reqwest::{Method, StatusCode, Url};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
@@ -12,16 +16,21 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error as SocketError;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use url::Url;
+
+use crate::source::connector::Io;
+
+mod dial;
+
+use dial::Dial;
 
 /// Where a node listens when nobody says otherwise.
 pub const DEFAULT_NODE: &str = "http://127.0.0.1:8080";
 /// Longer than the longest answer that a node holds back (10 s for a wider ack), with room for a slow link.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// A node on the same machine or network answers a connection at once.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A socket to a node.
-pub type Socket = WebSocketStream<TcpStream>;
+pub type Socket = WebSocketStream<Io>;
 
 /// Why a request brought no answer that the caller wanted.
 #[derive(Debug, thiserror::Error)]
@@ -173,9 +182,10 @@ pub fn dashboard_link(address: &str, token: Option<&str>) -> String {
 }
 
 fn base_url(text: &str) -> anyhow::Result<Url> {
-    let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.host().is_some());
-    url.filter(|url| url.query().is_none() && url.fragment().is_none()).ok_or_else(|| {
-        anyhow::anyhow!("{text:?} is no address of a node; accepted is http://HOST[:PORT] (put TLS in front by a tunnel or proxy)")
+    let known = |url: &Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
+    let plain = |url: &Url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    Url::parse(text).ok().filter(|url| known(url) && plain(url)).ok_or_else(|| {
+        anyhow::anyhow!("{text:?} is no address of a node; accepted is http://HOST[:PORT], or https:// where a proxy with TLS stands before it")
     })
 }
 
@@ -186,18 +196,24 @@ pub type Query = Vec<(&'static str, String)>;
 #[derive(Debug, Clone)]
 pub struct Client {
     endpoint: Endpoint,
-    http: reqwest::Client,
+    dial: Dial,
+    http: Pool<Dial, Full<Bytes>>,
 }
 
 impl Client {
-    /// Makes a client; nothing is sent yet.
+    /// Makes a client; nothing is sent yet. Proxies of the environment are not used: they would see the token, and cannot
+    /// reach a node on loopback.
     ///
     /// # Errors
-    /// When the HTTP client cannot be set up.
+    /// When TLS is wanted and cannot be set up.
     pub fn new(endpoint: Endpoint) -> anyhow::Result<Self> {
-        // A proxy of the environment would see the token, and cannot reach a node on loopback.
-        let http = reqwest::Client::builder().no_proxy().tcp_nodelay(true).connect_timeout(CONNECT_TIMEOUT);
-        Ok(Self { endpoint, http: http.timeout(TIMEOUT).build()? })
+        let dial = Dial::new(&endpoint.url)?;
+        Ok(Self::on(endpoint, dial))
+    }
+
+    fn on(endpoint: Endpoint, dial: Dial) -> Self {
+        let http = Pool::builder(TokioExecutor::new()).build(dial.clone());
+        Self { endpoint, dial, http }
     }
 
     /// Where the node is.
@@ -275,16 +291,22 @@ impl Client {
         query: &Query,
         json: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, ClientError> {
-        let mut request = self.http.request(method, self.url(path, query));
+        let mut request = Request::builder().method(method).uri(self.url(path, query).as_str());
         if let Some(token) = &self.endpoint.token {
-            request = request.bearer_auth(token);
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        if let Some(json) = json {
-            request = request.header(header::CONTENT_TYPE, "application/json").body(json);
+        if json.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let request = request.body(Full::from(json.unwrap_or_default())).map_err(|e| self.unreachable(&e))?;
+        let answering = async {
+            let answer = self.http.request(request).await.map_err(|error| self.unreachable(&error))?;
+            let status = answer.status();
+            let body = answer.into_body().collect().await.map_err(|error| self.unreachable(&error))?;
+            Ok((status, body.to_bytes()))
+        };
+        let late = |error| self.unreachable(&error);
+        let (status, body) = tokio::time::timeout(TIMEOUT, answering).await.map_err(late)??;
         if status.is_success() {
             Ok(body.into())
         } else {
@@ -306,10 +328,10 @@ impl Client {
     /// # Errors
     /// When the node cannot be reached or refuses.
     pub async fn socket(&self, path: &str, query: &Query) -> Result<Socket, ClientError> {
-        let stream = self.connect().await?;
+        let stream = self.dial.stream().await.map_err(|error| self.unreachable(&error))?;
         let mut url = self.url(path, query);
-        // `ws` and `http` are both special schemes with hosts: this cannot be refused.
-        let _ = url.set_scheme("ws");
+        // All four are special schemes with hosts: this cannot be refused.
+        let _ = url.set_scheme(if url.scheme() == "https" { "wss" } else { "ws" });
         let mut request = url.as_str().into_client_request().map_err(|error| self.unreachable(&error))?;
         if let Some(token) = &self.endpoint.token
             && let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}"))
@@ -328,20 +350,12 @@ impl Client {
         }
     }
 
-    /// Opens a bare connection to the node.
+    /// Opens a bare connection to the node, without TLS.
     ///
     /// # Errors
     /// When nobody accepts it.
     pub async fn connect(&self) -> Result<TcpStream, ClientError> {
-        let url = &self.endpoint.url;
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let connecting = TcpStream::connect((host, url.port_or_known_default().unwrap_or(80)));
-        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(stream) => stream.map_err(|error| self.unreachable(&error))?,
-            Err(late) => return Err(self.unreachable(&late)),
-        };
-        stream.set_nodelay(true).map_err(|error| self.unreachable(&error))?;
-        Ok(stream)
+        self.dial.plain().await.map_err(|error| self.unreachable(&error))
     }
 }
 

@@ -82,8 +82,11 @@ pub(super) struct Wire {
 impl Wire {
     /// Opens a WebSocket.
     pub(super) async fn open(client: &Client, path: &str, query: &Query) -> anyhow::Result<Self> {
-        let mut stream = client.connect().await?;
         let url = client.url(path, query);
+        if url.scheme() != "http" {
+            bail!("the benchmark's own sockets speak no TLS; name the node as http://HOST:PORT");
+        }
+        let mut stream = client.connect().await?;
         let target = url.query().map_or(url.path().to_owned(), |query| format!("{}?{query}", url.path()));
         let host = url.host_str().unwrap_or_default();
         let port = url.port_or_known_default().unwrap_or(80);

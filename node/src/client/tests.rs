@@ -13,6 +13,7 @@ fn it_sends_a_directorys_token_to_that_directorys_node_only() {
         (None, None, None, "http://127.0.0.1:8080/", None),
         (Some("http://h:1"), None, Some("127.0.0.1:81"), "http://h:1/", None),
         (Some("http://h:1/p/"), Some("t"), None, "http://h:1/p/", Some("t")),
+        (Some("https://h"), Some("t"), Some("127.0.0.1:81"), "https://h/", Some("t")),
     ] {
         let endpoint = Endpoint::choose(node, token, &place(address)).unwrap();
         assert_eq!(
@@ -21,7 +22,7 @@ fn it_sends_a_directorys_token_to_that_directorys_node_only() {
             "{node:?} {address:?}"
         );
     }
-    for bad in ["h:1", "https://h", "ftp://h", "http://", "http://h/?q=1", "http://h/#token=x"] {
+    for bad in ["h:1", "ftp://h", "http://u@h", "http://", "http://h/?q=1", "http://h/#token=x"] {
         assert!(Endpoint::choose(Some(bad), None, &place(None)).is_err(), "{bad}");
     }
 }

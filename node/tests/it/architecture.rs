@@ -66,7 +66,7 @@ fn it_keeps_stages_apart() {
     check("config", &[]);
     check("identity", &["config"]);
     check("telemetry", &["config"]);
-    check("client", &["config", "identity"]);
+    check("client", &["config", "identity", "source"]);
 }
 
 #[test]
