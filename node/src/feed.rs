@@ -15,6 +15,7 @@ use anode_shared::time::{Micros, to_rfc3339};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,6 +38,7 @@ pub mod session;
 pub mod publish;
 
 pub use fault::{Code, Fault};
+pub use registry::ACK_SECONDS;
 pub use start::{FeedRequest, PublishRequest};
 
 use hub::Hub;
@@ -251,6 +253,16 @@ impl Feed {
             most_lag: self.hub.registry.most_lag(self.hub.store.next_arrival()),
             ended: Ended::ALL.iter().map(|ended| (ended.as_str(), totals.ended(*ended))).collect(),
         }
+    }
+
+    /// Records sent to subscribers since the start, and their bytes.
+    pub fn delivered(&self) -> (u64, u64) {
+        (self.hub.totals.records.load(Relaxed), self.hub.totals.bytes.load(Relaxed))
+    }
+
+    /// How long answers to publishing sockets took, from when the store took the records.
+    pub fn acks(&self) -> Histogram {
+        self.hub.totals.acks.clone()
     }
 
     /// Ends every connection: what was taken is answered first, so the store must still be there. Waits for all.

@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::feed::Feed;
+use crate::feed::{ACK_SECONDS, Feed};
 use crate::source::Sources;
 use crate::store::Store;
 
@@ -39,6 +39,8 @@ impl Metrics {
         registry.register_collector(Box::new(sources::SourceFigures(sources.clone())));
         registry.register_collector(Box::new(StoreFigures(store.clone())));
         registry.register_collector(Box::new(FeedFigures(feed.clone())));
+        let help = "From the store's taking records of sockets to their ack";
+        registry.register("anode_feed_ack_seconds", help, feed.acks());
         registry.register_collector(Box::new(process::Process));
         Self(registry)
     }
@@ -82,7 +84,7 @@ impl Default for Http {
         Self {
             answers: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCIES)),
-            acks: Histogram::new(LATENCIES),
+            acks: Histogram::new(ACK_SECONDS),
             connections: Gauge::default(),
             accepted: Counter::default(),
             refused: Counter::default(),
@@ -309,6 +311,7 @@ mod tests {
             "anode_sources{state=\"live\"} 0",
             "anode_source_records_total{kind=\"sse\"} 0",
             "anode_http_accepted_connections_total 1",
+            "anode_feed_ack_seconds_count 0",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
         }

@@ -335,7 +335,12 @@ impl Store {
 
     /// Each topic with its figures.
     pub fn topics(&self) -> Vec<TopicStatus> {
-        self.shared.topic_table().list((self.shared.options.clock)())
+        self.topics_after("", usize::MAX)
+    }
+
+    /// So many topics behind a name, by name.
+    pub fn topics_after(&self, name: &str, limit: usize) -> Vec<TopicStatus> {
+        self.shared.topic_table().after(name, limit, (self.shared.options.clock)())
     }
 
     /// Proofs of all forks that were found.

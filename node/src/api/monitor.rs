@@ -57,6 +57,7 @@ impl App {
 
     fn counts(&self) -> Counts {
         let counters = self.store.counters();
+        let (delivered, delivered_bytes) = self.feed.delivered();
         let refused = [&counters.refused_overloaded, &counters.refused_full, &counters.refused_failed];
         Counts {
             records: counters.own_records.load(Relaxed),
@@ -65,6 +66,8 @@ impl App {
             fdatasyncs: self.store.status().fdatasyncs,
             deduplicated: counters.deduplicated.load(Relaxed),
             polls: self.sources.totals().polls.load(Relaxed),
+            delivered,
+            delivered_bytes,
             refused: refused.iter().map(|counter| counter.load(Relaxed)).sum(),
         }
     }

@@ -41,6 +41,8 @@ pub(super) struct Counts {
     pub(super) deduplicated: u64,
     pub(super) refused: u64,
     pub(super) polls: u64,
+    pub(super) delivered: u64,
+    pub(super) delivered_bytes: u64,
 }
 
 /// A component that changed its state.
@@ -118,6 +120,10 @@ impl Observer {
             ("batches_per_s", self.rate(|counts| counts.batches)),
             ("written_bytes_per_s", self.rate(|counts| counts.bytes)),
             ("fdatasyncs_per_s", self.rate(|counts| counts.fdatasyncs)),
+        ]));
+        components.feed.figures.extend(named([
+            ("records_per_s", self.rate(|counts| counts.delivered)),
+            ("bytes_per_s", self.rate(|counts| counts.delivered_bytes)),
         ]));
     }
 
@@ -300,11 +306,13 @@ mod tests {
         let mut observer = Observer::default();
         let start = Instant::now();
         for second in 0..20 {
-            let counts = Counts { records: second * second, ..Counts::default() };
+            let counts = Counts { records: second * second, delivered: second * 7, ..Counts::default() };
             observer.sample(start + Duration::from_secs(second), counts);
         }
         // (19² − 14²) / 5
         assert_eq!(observer.rate(|counts| counts.records), json!(33.0));
+        let (status, _) = observer.status(&node(), &figures(StoreStatus::default()), 1);
+        assert_eq!(status.components.feed.figures["records_per_s"], json!(7.0));
         assert_eq!(Observer::default().rate(|counts| counts.records), json!(0.0));
     }
 }

@@ -192,11 +192,13 @@ async fn it_takes_records_and_gives_them_back() {
     assert!(
         String::from_utf8_lossy(&record.body).contains(r#""payload":{"x": 1.50},"proof":{"record_bytes":""#)
     );
-    let topics = asked.declared("GET", "/api/v1/topics", &[], "").await.json();
-    assert_eq!(
-        (topics["topics"][0]["topic"].clone(), topics["topics"][0]["count"].clone()),
-        (json!("a.b"), json!(2))
-    );
+    let topics = asked.declared("GET", "/api/v1/topics?limit=1", &[], "").await.json();
+    assert_eq!((&topics["topics"][0]["topic"], &topics["topics"][0]["count"]), (&json!("a.b"), &json!(2)));
+    let next = format!("/api/v1/topics?limit=1&page={}", topics["next"].as_str().unwrap());
+    let rest = asked.declared("GET", &next, &[], "").await.json();
+    assert_eq!((&rest["topics"][0]["topic"], &rest["next"]), (&json!("a.c"), &Value::Null));
+    let all = asked.declared("GET", "/api/v1/topics", &[], "").await.json();
+    assert_eq!((all["topics"].as_array().unwrap().len(), &all["next"]), (2, &Value::Null));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,6 +270,8 @@ async fn it_refuses_bad_requests_with_what_to_change() {
         ("GET", &unknown, &[], "", 404, "not_found"),
         ("GET", "/api/v1/status?verbose=1", &[], "", 400, "bad_request"),
         ("GET", "/api/v1/events?limit=0", &[], "", 400, "bad_request"),
+        ("GET", "/api/v1/topics?limit=10001", &[], "", 400, "bad_request"),
+        ("GET", "/api/v1/topics?topic=a", &[], "", 400, "bad_request"),
         ("GET", "/api/v1/events?page=x", &[], "", 400, "bad_request"),
         ("GET", "/livez?a=b", &[], "", 400, "bad_request"),
         ("GET", "/feed", &[], "", 426, "upgrade_required"),

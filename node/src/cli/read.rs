@@ -83,22 +83,30 @@ struct Page {
 
 #[derive(Debug, Deserialize)]
 struct Topics {
-    topics: Vec<TopicStatus>,
+    topics: Vec<Box<RawValue>>,
+    next: Option<String>,
 }
 
-/// Lists topics.
+/// Lists topics, page after page.
 pub(super) async fn topics(args: &TopicsArgs) -> anyhow::Result<()> {
     let client = args.reach.client()?;
+    let (mut topics, mut query) = (Vec::new(), Query::new());
+    loop {
+        let page: Topics = client.get("/api/v1/topics", &query).await?;
+        topics.extend(page.topics);
+        let Some(next) = page.next else { break };
+        query = vec![("page", next)];
+    }
     let mut out = Out::new();
     if args.reach.json {
-        out.json(&client.get::<Box<RawValue>>("/api/v1/topics", &Query::new()).await?)?;
+        out.json(&serde_json::json!({ "topics": topics }))?;
         return out.flush();
     }
-    let topics: Topics = client.get("/api/v1/topics", &Query::new()).await?;
-    let row = |topic: TopicStatus| {
-        [topic.topic, topic.count.to_string(), format!("{:.1}", topic.rate), topic.last_record]
+    let row = |topic: &Box<RawValue>| {
+        let topic: TopicStatus = serde_json::from_str(topic.get())?;
+        Ok([topic.topic, topic.count.to_string(), format!("{:.1}", topic.rate), topic.last_record])
     };
-    let rows: Vec<_> = topics.topics.into_iter().map(row).collect();
+    let rows = topics.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
     out.table(["topic", "records", "per s", "last record"], &rows)?;
     out.flush()
 }

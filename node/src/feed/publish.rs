@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anode_shared::frames::Frame;
 use anode_shared::ids::{LogKey, RecordId};
@@ -51,7 +51,7 @@ enum Came {
 /// Answers that are owed, in the order of the frames.
 #[derive(Debug)]
 enum Owed {
-    Group { first: u64, count: usize, publishing: Publishing },
+    Group { first: u64, count: usize, publishing: Publishing, since: Instant },
     Fault { n: u64, fault: Fault },
 }
 
@@ -61,6 +61,8 @@ struct Done {
     first: u64,
     count: usize,
     taken: Result<Vec<RecordId>, Fault>,
+    /// How long the store had them.
+    took: Duration,
 }
 
 /// A publishing client.
@@ -221,7 +223,9 @@ impl Intake {
         let records = group.payloads.iter().map(|payload| self.record(payload, group.json)).collect();
         let (first, count) = (group.first, group.payloads.len());
         match self.hub.store.publish(records) {
-            Ok(publishing) => self.owed.push_back(Owed::Group { first, count, publishing }),
+            Ok(publishing) => {
+                self.owed.push_back(Owed::Group { first, count, publishing, since: Instant::now() })
+            }
             Err(Refused::Overloaded) => return Some(group),
             Err(refused) => {
                 let refuse = |n| Owed::Fault { n, fault: refused.into() };
@@ -251,6 +255,7 @@ impl Intake {
             match done.taken {
                 Ok(ids) => {
                     self.hub.totals.published.fetch_add(ids.len() as u64, Relaxed);
+                    self.hub.totals.acks.observe(done.took.as_secs_f64());
                     for (n, id) in (done.first..).zip(ids) {
                         let answer = self.published(n, id);
                         self.socket.text(answer).await?;
@@ -321,9 +326,9 @@ async fn done(owed: &mut VecDeque<Owed>) -> Done {
         None => std::future::pending().await,
     };
     match owed.pop_front() {
-        Some(Owed::Group { first, count, .. }) => Done { first, count, taken },
-        Some(Owed::Fault { n, .. }) => Done { first: n, count: 1, taken },
-        None => Done { first: 0, count: 0, taken },
+        Some(Owed::Group { first, count, since, .. }) => Done { first, count, taken, took: since.elapsed() },
+        Some(Owed::Fault { n, .. }) => Done { first: n, count: 1, taken, took: Duration::ZERO },
+        None => Done { first: 0, count: 0, taken, took: Duration::ZERO },
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anode_shared::status::SubscriberStatus;
 use anode_shared::time::{Micros, to_rfc3339};
+use prometheus_client::metrics::histogram::Histogram;
 
 use super::start::Subscription;
 use crate::store::Lag;
@@ -16,6 +17,10 @@ use crate::store::Lag;
 const PIECE: Duration = Duration::from_secs(10);
 /// How many pieces are kept.
 const PIECES: usize = 6;
+
+/// Upper ends of the buckets for acks, in seconds: from a disk with a battery to one that barely answers.
+pub const ACK_SECONDS: [f64; 12] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0];
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +58,7 @@ impl Ended {
 }
 
 /// Counters over all connections of this run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Totals {
     /// Records sent.
     pub records: AtomicU64,
@@ -67,7 +72,24 @@ pub struct Totals {
     pub published: AtomicU64,
     /// Records refused over sockets.
     pub refused: AtomicU64,
+    /// From the store's taking records to their answer.
+    pub acks: Histogram,
     ended: [AtomicU64; Ended::ALL.len()],
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            records: AtomicU64::default(),
+            bytes: AtomicU64::default(),
+            gaps: AtomicU64::default(),
+            filter_errors: AtomicU64::default(),
+            published: AtomicU64::default(),
+            refused: AtomicU64::default(),
+            acks: Histogram::new(ACK_SECONDS),
+            ended: Default::default(),
+        }
+    }
 }
 
 impl Totals {

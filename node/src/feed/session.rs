@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anode_shared::frames::Frame;
 use anode_shared::ids::RecordId;
@@ -44,6 +44,14 @@ type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 struct Answer {
     reference: Reference,
     taken: Result<RecordId, Fault>,
+    /// How long the store had it.
+    took: Duration,
+}
+
+impl Answer {
+    fn refused(reference: Reference, fault: Fault) -> Self {
+        Self { reference, taken: Err(fault), took: Duration::ZERO }
+    }
 }
 
 /// A client with its subscription.
@@ -116,7 +124,7 @@ impl Session {
     /// Answers all that is still in flight.
     async fn settle(&mut self) -> Result<(), Ended> {
         if let Some((reference, _)) = self.held.take() {
-            self.answer(Answer { reference, taken: Err(Refused::Draining.into()) }).await?;
+            self.answer(Answer::refused(reference, Refused::Draining.into())).await?;
         }
         while let Some(answer) = self.answers.next().await {
             self.answer(answer).await?;
@@ -202,7 +210,7 @@ impl Session {
         };
         match self.rights.publish.clone().and_then(|publisher| new_record(text, publisher)) {
             Ok(record) => self.offer(Some(reference), record).await,
-            Err(fault) => self.answer(Answer { reference: Some(reference), taken: Err(fault) }).await,
+            Err(fault) => self.answer(Answer::refused(Some(reference), fault)).await,
         }
     }
 
@@ -216,7 +224,7 @@ impl Session {
                 self.held = Some((reference, record));
                 Ok(())
             }
-            Err(refused) => self.answer(Answer { reference, taken: Err(refused.into()) }).await,
+            Err(refused) => self.answer(Answer::refused(reference, refused.into())).await,
         }
     }
 
@@ -231,6 +239,7 @@ impl Session {
         let frame = match answer.taken {
             Ok(id) => {
                 self.hub.totals.published.fetch_add(1, Relaxed);
+                self.hub.totals.acks.observe(answer.took.as_secs_f64());
                 let id = id.to_string();
                 Frame::Published { reference: answer.reference, n: None, id, ack: Default::default() }
             }
@@ -246,10 +255,11 @@ impl Session {
 }
 
 async fn wait(reference: Reference, publishing: Publishing) -> Answer {
+    let began = Instant::now();
     let taken = publishing.await.map_err(Fault::from).and_then(|ids| {
         ids.first().copied().ok_or_else(|| Fault::new(Code::StorageFailed, "the store gave no id"))
     });
-    Answer { reference, taken }
+    Answer { reference, taken, took: began.elapsed() }
 }
 
 /// What every message has.

@@ -1,6 +1,7 @@
 //! Each topic's figures over all that is stored.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use anode_shared::status::TopicStatus;
 use anode_shared::time::{Micros, to_rfc3339};
@@ -42,7 +43,7 @@ impl Figures {
 /// The figures of all topics. Sealed segments that were there at the start are counted once their index was read.
 #[derive(Debug, Default)]
 pub(crate) struct TopicTable {
-    topics: HashMap<Box<str>, Figures>,
+    topics: BTreeMap<Box<str>, Figures>,
     /// Segments of earlier starts that are not counted yet.
     uncounted: BTreeSet<u64>,
 }
@@ -50,7 +51,7 @@ pub(crate) struct TopicTable {
 impl TopicTable {
     /// An empty table; the segments are still to be counted.
     pub(crate) fn new(uncounted: BTreeSet<u64>) -> Self {
-        Self { topics: HashMap::new(), uncounted }
+        Self { topics: BTreeMap::new(), uncounted }
     }
 
     /// Counts the records of a batch that became visible.
@@ -94,20 +95,16 @@ impl TopicTable {
         }
     }
 
-    /// All topics, by name.
-    pub(crate) fn list(&mut self, now: Micros) -> Vec<TopicStatus> {
-        let mut list: Vec<TopicStatus> = self
-            .topics
-            .iter_mut()
-            .map(|(topic, figures)| TopicStatus {
-                topic: topic.to_string(),
-                count: figures.count,
-                rate: (figures.rate(now) * 1_000.0).round() / 1_000.0,
-                last_record: to_rfc3339(figures.newest),
-            })
-            .collect();
-        list.sort_by(|a, b| a.topic.cmp(&b.topic));
-        list
+    /// So many topics behind a name, by name.
+    pub(crate) fn after(&mut self, name: &str, limit: usize, now: Micros) -> Vec<TopicStatus> {
+        let behind = (Bound::Excluded(name), Bound::Unbounded);
+        let one = |(topic, figures): (&Box<str>, &mut Figures)| TopicStatus {
+            topic: topic.to_string(),
+            count: figures.count,
+            rate: (figures.rate(now) * 1_000.0).round() / 1_000.0,
+            last_record: to_rfc3339(figures.newest),
+        };
+        self.topics.range_mut::<str, _>(behind).take(limit).map(one).collect()
     }
 
     /// How many topics there are.

@@ -2,6 +2,15 @@
 
 use super::*;
 
+/// How many acks were timed.
+fn acks(server: &Server) -> u64 {
+    let (mut registry, mut text) = (prometheus_client::registry::Registry::default(), String::new());
+    registry.register("acks", "acks", server.feed.acks());
+    prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+    let count = text.lines().find_map(|line| line.strip_prefix("acks_count "));
+    count.unwrap().parse().unwrap()
+}
+
 #[tokio::test]
 async fn it_publishes_on_the_feeds_socket() {
     let server = Server::start().await;
@@ -44,6 +53,7 @@ async fn it_publishes_on_the_feeds_socket() {
     }
     seen.sort_unstable();
     assert_eq!(seen, (0..1_000).collect::<Vec<_>>());
+    assert_eq!(acks(&server), 1_003, "as many as were published");
     let mut reader = server.connect("/feed?topic=a&start=last:1000").await;
     assert_eq!(reader.word().await, "cursor");
     for n in 0..1_000 {
@@ -94,6 +104,7 @@ async fn it_takes_payloads_and_answers_in_order() {
             ),
         }
     }
+    assert!((1..=3_000).contains(&acks(&server)), "one for each that went to the store together");
     let mut reader = server.connect("/feed?start=earliest").await;
     assert_eq!(reader.word().await, "cursor");
     let text = reader.message().await.to_text().unwrap().to_owned();
