@@ -102,11 +102,11 @@ pub(super) async fn topics(args: &TopicsArgs) -> anyhow::Result<()> {
         out.json(&serde_json::json!({ "topics": topics }))?;
         return out.flush();
     }
-    let row = |topic: &Box<RawValue>| {
+    let row = |topic: &RawValue| {
         let topic: TopicStatus = serde_json::from_str(topic.get())?;
         Ok([topic.topic, topic.count.to_string(), format!("{:.1}", topic.rate), topic.last_record])
     };
-    let rows = topics.iter().map(row).collect::<anyhow::Result<Vec<_>>>()?;
+    let rows = topics.iter().map(|topic| row(topic)).collect::<anyhow::Result<Vec<_>>>()?;
     out.table(["topic", "records", "per s", "last record"], &rows)?;
     out.flush()
 }

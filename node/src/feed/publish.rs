@@ -224,7 +224,7 @@ impl Intake {
         let (first, count) = (group.first, group.payloads.len());
         match self.hub.store.publish(records) {
             Ok(publishing) => {
-                self.owed.push_back(Owed::Group { first, count, publishing, since: Instant::now() })
+                self.owed.push_back(Owed::Group { first, count, publishing, since: Instant::now() });
             }
             Err(Refused::Overloaded) => return Some(group),
             Err(refused) => {

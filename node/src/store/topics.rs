@@ -98,13 +98,14 @@ impl TopicTable {
     /// So many topics behind a name, by name.
     pub(crate) fn after(&mut self, name: &str, limit: usize, now: Micros) -> Vec<TopicStatus> {
         let behind = (Bound::Excluded(name), Bound::Unbounded);
-        let one = |(topic, figures): (&Box<str>, &mut Figures)| TopicStatus {
-            topic: topic.to_string(),
+        let topics = self.topics.range_mut::<str, _>(behind).take(limit);
+        let one = |topic: &str, figures: &mut Figures| TopicStatus {
+            topic: topic.to_owned(),
             count: figures.count,
             rate: (figures.rate(now) * 1_000.0).round() / 1_000.0,
             last_record: to_rfc3339(figures.newest),
         };
-        self.topics.range_mut::<str, _>(behind).take(limit).map(one).collect()
+        topics.map(|(topic, figures)| one(topic, figures)).collect()
     }
 
     /// How many topics there are.
