@@ -25,6 +25,7 @@ mod source;
 mod demo_feed;
 
 pub(crate) use output::table;
+pub(crate) use source::all as all_sources;
 
 /// What stands behind the list of commands.
 const EXAMPLES: &str = "\

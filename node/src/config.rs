@@ -66,6 +66,11 @@ pub struct Options {
     /// it). For the names that it holds the file wins; others stay as they are
     #[arg(long, env = "ANODE_SOURCES", value_name = "FILE")]
     pub sources: Option<PathBuf>,
+    /// Run a small made-up market beside the node, and read it: something to see at once, without the internet.
+    /// Its sources are there for this run only, and may reach nothing but it
+    #[arg(long, env = "ANODE_DEMO", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_parser = units::flag, hide_possible_values = true)]
+    pub demo: bool,
     /// How the log on stderr looks; what is logged is chosen by the variable `ANODE_LOG` (info, anode=debug, …)
     #[arg(long, env = "ANODE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -100,6 +105,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The sources.
     pub sources: SourceConfig,
+    /// Whether a made-up market runs beside the node.
+    pub demo: bool,
 }
 
 /// The HTTP side's part of the configuration.
@@ -214,6 +221,7 @@ impl Config {
                 ca: options.source_ca,
                 file: options.sources,
             },
+            demo: options.demo,
         })
     }
 }

@@ -10,7 +10,6 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,8 +38,8 @@ use serve::Door;
 use ticker::Ticker;
 use tls::Certificates;
 
-/// How often the ticker looks what is due: short beside a period, few wake-ups beside the ticks of 1,000 instruments.
-const LOOK: Duration = Duration::from_millis(5);
+/// The shortest rest of the ticker: 200 wake-ups a second at most, whatever the number of instruments and their rate.
+const REST: Duration = Duration::from_millis(5);
 
 /// What a feed is told.
 #[derive(Debug, Clone, Args)]
@@ -144,6 +143,12 @@ impl DemoFeed {
     }
 }
 
+impl Drop for DemoFeed {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
 /// Binds what the options name.
 async fn doors(options: &DemoOptions) -> anyhow::Result<(Vec<(TcpListener, Door)>, Addresses)> {
     let (plain, http) = bind(options.http, "--http").await?;
@@ -181,15 +186,13 @@ async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<(TcpListener,
 /// Ticks until cancelled.
 async fn tick(mut ticker: Ticker, hertz: f64, cancel: CancellationToken) {
     let began = Instant::now();
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let elapsed = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        ticker.advance(elapsed, hertz, now);
+        let next = Duration::from_micros(ticker.due(hertz)).saturating_sub(began.elapsed());
         tokio::select! {
             () = cancel.cancelled() => return,
-            _ = look.tick() => {
-                let elapsed = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-                ticker.advance(elapsed, hertz, now);
-            }
+            () = tokio::time::sleep(next.max(REST)) => {}
         }
     }
 }

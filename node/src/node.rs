@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::api::auth::Access;
 use crate::api::{Deps, Events, Gate, NodeInfo, Phase};
 use crate::config::{Config, HttpConfig};
+use crate::demo::{self, DemoFeed, DemoOptions};
 use crate::feed::Feed;
 use crate::identity::{AdminToken, DataDir, Identity, write_atomically};
 use crate::source::connector::{Connector, System};
@@ -48,6 +49,7 @@ pub struct Node {
     name: String,
     token: AdminToken,
     bound: Bound,
+    demo: Option<DemoFeed>,
     sources: Sources,
     store: Store,
     feed: Feed,
@@ -78,7 +80,9 @@ impl Node {
         let gate = Gate::open(listener, cancel.clone(), &tracker);
         let store = open_store(&data_dir, &config, &identity).await?;
         let (feed, events) = (Feed::new(store.clone()), Events::default());
-        let sources = open_sources(&data_dir, &config, &store, &events, &cancel, &tracker).await?;
+        let demo = start_demo(&config).await?;
+        let market = demo.as_ref().map(|demo| demo.addresses().http);
+        let sources = open_sources(&data_dir, &config, market, &store, &events, &cancel, &tracker).await?;
         let (phase, phases) = watch::channel(Phase::Starting);
         let deps = Deps {
             node: describe(&config, origin, name.clone()),
@@ -104,6 +108,7 @@ impl Node {
             name,
             token,
             bound,
+            demo,
             sources,
             store,
             feed,
@@ -139,6 +144,11 @@ impl Node {
         self.bound.taken
     }
 
+    /// Where the made-up market is, where one runs beside the node.
+    pub fn demo(&self) -> Option<SocketAddr> {
+        self.demo.as_ref().map(|demo| demo.addresses().http)
+    }
+
     /// The admin token, where this start made it.
     pub fn new_admin_token(&self) -> Option<&str> {
         self.token.new.then_some(self.token.text.as_str())
@@ -149,11 +159,15 @@ impl Node {
     ///
     /// # Errors
     /// When storing takes too long. What was acknowledged is stored all the same.
-    pub async fn shutdown(self) -> anyhow::Result<()> {
+    pub async fn shutdown(mut self) -> anyhow::Result<()> {
+        let demo = self.demo.take();
         let (sources, store) = (self.sources.clone(), self.store.clone());
         let stored = async {
             if tokio::time::timeout(READING, sources.shutdown()).await.is_err() {
                 warn!("Cut sources that did not end within {} s", READING.as_secs());
+            }
+            if let Some(demo) = demo {
+                demo.stop().await;
             }
             let drained = tokio::task::spawn_blocking(move || store.drain());
             let late = || format!("what is in flight was not stored within {} s", DEADLINE.as_secs());
@@ -209,16 +223,26 @@ async fn open_store(data_dir: &DataDir, config: &Config, identity: &Identity) ->
     tokio::task::spawn_blocking(open).await.context("the store broke while opening")?
 }
 
+/// Starts a made-up market, where one is asked for.
+async fn start_demo(config: &Config) -> anyhow::Result<Option<DemoFeed>> {
+    if !config.demo {
+        return Ok(None);
+    }
+    DemoFeed::start(&DemoOptions::default()).await.map(Some).context("cannot start the demo feed")
+}
+
 /// Finds the sources that are registered, and registers those of the configuration's file.
 async fn open_sources(
     data_dir: &DataDir,
     config: &Config,
+    market: Option<SocketAddr>,
     store: &Store,
     events: &Events,
     cancel: &CancellationToken,
     tracker: &TaskTracker,
 ) -> anyhow::Result<Sources> {
-    let guard = Guard::new(config.sources.allow_private.clone());
+    let allowed = config.sources.allow_private.clone();
+    let guard = Guard::new(market.into_iter().fold(allowed, |allowed, market| allowed.and(market.into())));
     let tls = tls::client(config.sources.ca.as_deref())?;
     let connector = Connector::new(guard, tls, Arc::new(System::default()));
     let told = events.clone();
@@ -235,6 +259,12 @@ async fn open_sources(
         let sources = Sources::open(parts)?;
         if let Some(file) = file {
             sources.import(&file)?;
+        }
+        for definition in market.into_iter().flat_map(demo::sources::definitions) {
+            let name = definition.name.clone();
+            if let Err(error) = sources.pass(definition) {
+                warn!(source = name, %error, "Left out a source of the demo");
+            }
         }
         Ok(sources)
     };

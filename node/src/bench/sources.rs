@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anode_shared::source::{SourceList, SourceState, SourceView};
+use anode_shared::source::SourceState;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use super::report::Report;
 use super::subject::{Subject, cpu_seconds};
 use super::wire::Wire;
 use super::{per_second, whole};
-use crate::cli::now;
+use crate::cli::{all_sources, now};
 use crate::client::{Client, Query};
 
 mod records;
@@ -228,7 +228,7 @@ async fn subscribe(mut wire: Wire, progress: Arc<Progress>) -> anyhow::Result<Fo
 async fn wait_live(client: &Client, count: u32) -> anyhow::Result<()> {
     let began = Instant::now();
     loop {
-        let sources = list(client).await?;
+        let sources = all_sources(client).await?;
         let waiting: Vec<_> = sources.iter().filter(|view| view.status.state != SourceState::Live).collect();
         if waiting.is_empty() && sources.len() == count as usize {
             return Ok(());
@@ -248,9 +248,5 @@ async fn wait_live(client: &Client, count: u32) -> anyhow::Result<()> {
 }
 
 async fn total_errors(client: &Client) -> anyhow::Result<u64> {
-    Ok(list(client).await?.iter().map(|view| view.status.errors).sum())
-}
-
-async fn list(client: &Client) -> anyhow::Result<Vec<SourceView>> {
-    Ok(client.get::<SourceList>("/api/v1/sources", &Query::new()).await?.sources)
+    Ok(all_sources(client).await?.iter().map(|view| view.status.errors).sum())
 }

@@ -15,6 +15,7 @@ use crate::telemetry;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   anode run                                      data in ./anode-data, HTTP on 127.0.0.1:8080
+  anode run --demo                               something to see at once: a made-up market beside it
   anode run --data-dir ./second                  another node beside it, on the next free port
   anode run --http 0.0.0.0:8080 --name berlin-1  reachable from other machines
   anode run --retain-age 30d --retain-bytes 200GiB
@@ -66,6 +67,9 @@ fn announce(node: &Node) {
         node.address(),
         node.data_dir().display(),
     );
+    if let Some(market) = node.demo() {
+        let _ = writeln!(out, "demo: a made-up market at http://{market}/, its records under demo.>");
+    }
     let _ = out.flush();
     if let Some(taken) = node.taken() {
         note(&format!("port {} is taken, so this node uses {}", taken.port(), node.address().port()));

@@ -138,18 +138,32 @@ fn refusal(error: ClientError) -> anyhow::Error {
 
 async fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let client = args.reach.client()?;
+    let sources = all(&client).await?;
     let mut out = Out::new();
     if args.reach.json {
-        out.json(&client.get::<Box<RawValue>>("/api/v1/sources", &Query::new()).await?)?;
+        out.json(&SourceList { sources, next: None })?;
     } else {
-        let list: SourceList = client.get("/api/v1/sources", &Query::new()).await?;
-        show::list(&mut out, &list.sources, now())?;
-        if list.sources.is_empty() {
+        show::list(&mut out, &sources, now())?;
+        if sources.is_empty() {
             note("there are no sources yet; `anode source add --help` shows how to register one");
         }
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// All sources of a node, page after page.
+pub(crate) async fn all(client: &Client) -> anyhow::Result<Vec<SourceView>> {
+    let mut sources = Vec::new();
+    let mut query = Query::new();
+    loop {
+        let mut page: SourceList = client.get("/api/v1/sources", &query).await?;
+        sources.append(&mut page.sources);
+        match page.next {
+            Some(next) => query = vec![("page", next)],
+            None => return Ok(sources),
+        }
+    }
 }
 
 async fn show_one(args: &ShowArgs) -> anyhow::Result<ExitCode> {

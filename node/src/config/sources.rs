@@ -45,6 +45,16 @@ impl Allowed {
         }
         if these.is_empty() { Self::Public } else { Self::These(these) }
     }
+
+    /// The same, and one address more.
+    #[must_use]
+    pub fn and(self, one: HostPort) -> Self {
+        match self {
+            Self::All => Self::All,
+            Self::Public => Self::These(vec![one]),
+            Self::These(these) => Self::These(these.into_iter().chain([one]).collect()),
+        }
+    }
 }
 
 /// One value of `--allow-private-sources`.
@@ -181,6 +191,17 @@ mod tests {
             of(&["a:1", "10.0.0.1:2"]),
             Allowed::These(vec!["a:1".parse().unwrap(), "10.0.0.1:2".parse().unwrap()])
         );
+    }
+
+    #[test]
+    fn it_adds_one_and_no_more() {
+        let (one, other): (HostPort, HostPort) = ("127.0.0.1:1".parse().unwrap(), "b:2".parse().unwrap());
+        assert_eq!(Allowed::Public.and(one.clone()), Allowed::These(vec![one.clone()]));
+        assert_eq!(
+            Allowed::These(vec![other.clone()]).and(one.clone()),
+            Allowed::These(vec![other, one.clone()])
+        );
+        assert_eq!(Allowed::All.and(one), Allowed::All);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub struct Ticker {
     done: u64,
 }
 
+#[expect(clippy::cast_precision_loss, reason = "ticks and microseconds of a run stay far below 2^53")]
 impl Ticker {
     /// A ticker of all instruments of a board.
     pub fn new(board: Arc<Board>, seed: u64) -> Self {
@@ -29,16 +30,16 @@ impl Ticker {
         }
     }
 
+    /// After how many microseconds the next tick is due.
+    pub fn due(&self, hertz: f64) -> Micros {
+        let count = self.walks.len() as f64;
+        whole((self.done + 1) as f64 / count / hertz * 1e6) + 1
+    }
+
     /// Emits what is due after `elapsed` microseconds at a rate of `hertz` each. After a long stop it goes on from now.
     pub fn advance(&mut self, elapsed: Micros, hertz: f64, now: impl Fn() -> Micros) {
         let count = self.walks.len() as u64;
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "ticks of a run stay far below 2^53"
-        )]
-        let due = (elapsed as f64 / 1e6 * hertz * count as f64) as u64;
+        let due = whole(elapsed as f64 / 1e6 * hertz * count as f64);
         self.done = self.done.max(due.saturating_sub(count.max(1_000)) / count * count);
         while self.done < due {
             let number = usize::try_from(self.done % count).unwrap_or(0);
@@ -48,6 +49,12 @@ impl Ticker {
             self.done += 1;
         }
     }
+}
+
+/// A figure without its fraction.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as above")]
+fn whole(figure: f64) -> u64 {
+    figure as u64
 }
 
 #[cfg(test)]

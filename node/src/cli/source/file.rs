@@ -7,6 +7,8 @@ use anode_shared::source::SourceDefinition;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
+use super::define::fields;
+
 /// The longest file: thousands of definitions.
 const LONGEST: u64 = 64 << 20;
 
@@ -69,7 +71,7 @@ fn value(text: &str) -> anyhow::Result<Value> {
 
 fn definition(value: Value) -> anyhow::Result<SourceDefinition> {
     let name = value.get("name").and_then(Value::as_str).map(str::to_owned);
-    let read = serde_json::from_value(value);
+    let read = SourceDefinition::read(value).map_err(|wrong| anyhow::anyhow!(fields(&wrong)));
     read.with_context(|| name.map_or("a source without a name".to_owned(), |name| format!("source {name:?}")))
 }
 
@@ -115,12 +117,12 @@ mod tests {
             ("7", "accepted are"),
             (r#"{"sources": 1}"#, "no list"),
             (r#"{"sources": [], "x": 1}"#, "`x`"),
-            (r#"[{"name":"a","kind":"rest","url":"u"}]"#, "sources[0]: source \"a\": missing field `topic`"),
             (
-                r#"{"name":"a","kind":"rest","url":"u","topic":"t","inteval_ms":1}"#,
-                "unknown field `inteval_ms`",
+                r#"[{"name":"a","kind":"rest","url":"u"}]"#,
+                "sources[0]: source \"a\": topic: topic is missing",
             ),
-            (r#"{"name":"a","kind":"tcp","url":"u","topic":"t"}"#, "unknown variant `tcp`"),
+            (r#"{"name":"a","kind":"rest","url":"u","topic":"t","inteval_ms":1}"#, "inteval_ms: "),
+            (r#"{"name":"a","kind":"tcp","url":"u","topic":"t"}"#, "kind: "),
         ] {
             let error = format!("{:#}", parse(text).unwrap_err());
             assert!(error.contains(words), "{text}: {error}");
