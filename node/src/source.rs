@@ -69,3 +69,6 @@ fn stale_after(definition: &SourceDefinition) -> Duration {
     };
     definition.stale_after_ms.map_or(default, Duration::from_millis)
 }
+
+#[cfg(test)]
+mod upstream;

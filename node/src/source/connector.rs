@@ -22,8 +22,6 @@ mod io;
 mod resolver;
 
 pub use self::io::Io;
-#[cfg(test)]
-pub(in crate::source) use self::resolver::table::Table;
 pub use self::resolver::{Resolver, System};
 
 /// Makes connections. A clone is the same connector.
@@ -230,5 +228,7 @@ pub(super) async fn within<T>(
     timeout_at(deadline, work).await.map_err(|_| Failure::new(stage, late()))
 }
 
+#[cfg(test)]
+pub(in crate::source) use self::resolver::table::Table;
 #[cfg(test)]
 mod tests;

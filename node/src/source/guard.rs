@@ -116,7 +116,7 @@ impl fmt::Display for Refusal {
                     .map_or_else(|| format!("{host}:{port}"), |ip| SocketAddr::new(ip, *port).to_string());
                 match address {
                     Some(ip) if ip.to_string() != *host => {
-                        write!(f, "{host} is at {target}, a {class} address")?
+                        write!(f, "{host} is at {target}, a {class} address")?;
                     }
                     _ => write!(f, "{target} is a {class} address")?,
                 }

@@ -114,7 +114,7 @@ fn answered(answer: &Response<Option<Vec<u8>>>, host: &str) -> Failure {
         Some(target) => {
             let target = Url::parse(&String::from_utf8_lossy(target.as_bytes()));
             let target = target.ok().and_then(|target| target.host_str().map(str::to_owned));
-            let target = target.map_or_else(|| "another path".to_owned(), |target| target);
+            let target = target.unwrap_or_else(|| "another path".to_owned());
             format!(
                 "{host} redirects to {target} (status {}); WebSockets follow no redirects, so register that URL itself",
                 status.as_u16()
@@ -124,7 +124,7 @@ fn answered(answer: &Response<Option<Vec<u8>>>, host: &str) -> Failure {
             "{host} answered with status {} instead of 101: it serves no WebSocket at this URL",
             status.as_u16()
         ),
-        None => format!("{host} answered the WebSocket handshake with status {}", status),
+        None => format!("{host} answered the WebSocket handshake with status {status}"),
     };
     Failure {
         status: Some(status.as_u16()),

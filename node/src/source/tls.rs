@@ -113,6 +113,9 @@ fn certificate(why: &CertificateError, host: &str) -> String {
         CertificateError::UnknownIssuer => format!(
             "the certificate of {host} comes from a CA that this machine does not know; if you trust it, start the node with --source-ca FILE"
         ),
+        CertificateError::BadSignature => format!(
+            "the certificate of {host} is not signed by the CA that it names, as far as this machine knows that CA; if it was made anew, start the node with --source-ca FILE"
+        ),
         CertificateError::Revoked => format!("the certificate of {host} was revoked"),
         other => format!("the certificate of {host} is not valid: {other}"),
     }

@@ -1,5 +1,6 @@
 //! A response's body: decompressed, chunk by chunk, never longer, slower or larger than it may be.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -164,17 +165,28 @@ impl Body {
         }
         let host = &self.host;
         match inner.and_then(|inner| inner.downcast_ref::<hyper::Error>()) {
-            Some(error) if error.is_incomplete_message() => failure(format!(
+            Some(error) if is_cut(error) => failure(format!(
                 "{host} closed the connection within the body, after {} bytes",
                 self.received
             )),
-            Some(error) => failure(format!("the body from {host} broke off: {error}")),
+            Some(error) => {
+                let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+                failure(format!("the body from {host} broke off: {why}"))
+            }
             None if error.kind() == io::ErrorKind::UnexpectedEof => {
                 failure(format!("the compressed body from {host} ends too early"))
             }
             None => failure(format!("the body from {host} is not compressed as it says: {error}")),
         }
     }
+}
+
+/// Whether the connection ended within the body.
+fn is_cut(error: &hyper::Error) -> bool {
+    let io = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let ends =
+        [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted];
+    error.is_incomplete_message() || io.is_some_and(|error| ends.contains(&error.kind()))
 }
 
 /// Makes room for `more` bytes: twice as much each time, but never more than the limit needs.
