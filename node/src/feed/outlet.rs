@@ -94,13 +94,13 @@ pub async fn burst<O: Outlet>(
         tail.sent();
         next = if bytes < BURST { tail.at_once(now).map_err(|_| Ended::Failed)? } else { None };
     }
-    outlet.flush().await?;
+    // Counted first: whoever sees the frames finds them in the figures.
     let relaxed = std::sync::atomic::Ordering::Relaxed;
     totals.records.fetch_add(records, relaxed);
     totals.bytes.fetch_add(bytes as u64, relaxed);
     totals.filter_errors.fetch_add(tail.take_filter_errors(), relaxed);
     seat.sent(records, bytes as u64, tail.lag(), now);
-    Ok(())
+    outlet.flush().await
 }
 
 async fn stand<O: Outlet>(outlet: &mut O, mark: Mark, cursor: String) -> Result<(), Ended> {

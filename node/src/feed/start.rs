@@ -220,8 +220,8 @@ pub fn parse_start(text: &str) -> Result<Start, Fault> {
 }
 
 /// Reads a time; the `+` of an offset may have become a space on its way through a query.
-fn parse_time(text: &str) -> Option<Micros> {
-    let (time, zone) = text.split_at_checked(19)?;
+pub fn parse_time(text: &str) -> Option<Micros> {
+    let (time, zone) = text.split_at_checked("2026-11-23T02:47:00".len())?;
     from_rfc3339(&format!("{time}{}", zone.replace(' ', "+")))
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anode_shared::cursor::Cursor;
 use anode_shared::frames::GapBody;
 use anode_shared::ids::LogKey;
-use anode_shared::time::{Micros, from_rfc3339};
+use anode_shared::time::Micros;
 use anode_shared::topic::{TopicPattern, Topics};
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -19,6 +19,7 @@ use super::super::query::{Query, shorten};
 use super::super::{App, openapi};
 use super::write_record;
 use crate::feed::filter::Filter;
+use crate::feed::start::parse_time;
 use crate::store::{Direction, History, HistoryError, Page, Store};
 
 /// How many records a page shows where nobody says.
@@ -29,8 +30,6 @@ const MAX_LIMIT: usize = 10_000;
 const SCAN: Duration = Duration::from_secs(1);
 /// The most topic patterns of a question.
 const MAX_TOPICS: usize = 100;
-/// Where fractions and zone begin in a time.
-const ZONE: usize = "2026-11-23T02:47:00".len();
 /// The parameters; the starred one may be repeated.
 const PARAMETERS: [&str; 8] = ["topic*", "since", "until", "after", "filter", "order", "limit", "page"];
 
@@ -158,12 +157,7 @@ fn topics(query: &Query) -> Result<Topics, Problem> {
 
 fn time(query: &Query, name: &str) -> Result<Option<Micros>, Problem> {
     let Some(text) = query.get(name) else { return Ok(None) };
-    // A plus sign before the zone that was not encoded came as a space.
-    let time = match text.split_at_checked(ZONE) {
-        Some((time, zone)) => from_rfc3339(&(time.to_owned() + &zone.replace(' ', "+"))),
-        None => None,
-    };
-    time.map(Some).ok_or_else(|| {
+    parse_time(text).map(Some).ok_or_else(|| {
         Problem::bad_request(format!(
             "{name}={} is no RFC 3339 time since 1970; write it as 2026-11-23T02:47:00Z",
             shorten(text)
