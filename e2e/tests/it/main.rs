@@ -12,6 +12,7 @@ mod bad_input;
 mod auth;
 mod limits;
 mod cli;
+mod demo;
 mod lifecycle;
 mod kills;
 mod retention;

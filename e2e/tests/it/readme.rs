@@ -2,31 +2,37 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::browser::Browser;
 use e2e::node::{Node, Plan, binary, clean_command};
 use e2e::snippets::{Snippet, find};
+use serde_json::Value;
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::{sleep, timeout};
 
+/// Where the README has its demo feed.
+const FEED: &str = "127.0.0.1:8090";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_runs_the_readmes_snippets() -> Result<()> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let page = fs::read_to_string(&page).with_context(|| page.display().to_string())?;
-    let snippets = find(&page);
+    let mut snippets = find(&page);
     for language in ["sh", "js"] {
         ensure!(
             snippets.iter().any(|one| one.language == language),
             "no `{language} test` block in the README"
         );
     }
-    let mut node = Plan::new().start().await?;
-    for snippet in &snippets {
+    let feed = Feed::start().await?;
+    let mut node = Plan::new().args(&["--allow-private-sources", &feed.address]).start().await?;
+    for snippet in &mut snippets {
+        snippet.text = snippet.text.replace(FEED, &feed.address);
         let what = format!("README line {}", snippet.line);
         match snippet.language.as_str() {
             "sh" => shell(&node, snippet).await.context(what)?,
@@ -35,6 +41,42 @@ async fn it_runs_the_readmes_snippets() -> Result<()> {
         }
     }
     node.stop().await
+}
+
+/// A demo feed beside the node; killed when dropped.
+struct Feed {
+    child: Child,
+    address: String,
+    _dir: TempDir,
+}
+
+impl Feed {
+    async fn start() -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("feed.json");
+        let mut command = clean_command(&binary()?);
+        command.args(["demo-feed", "--http", "127.0.0.1:0", "--address-file"]).arg(&file);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut feed = Self { child, address: String::new(), _dir: dir };
+        let reading = async {
+            while feed.address.is_empty() {
+                sleep(Duration::from_millis(10)).await;
+                let said: Option<Value> =
+                    fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
+                feed.address =
+                    said.and_then(|said| said["http"].as_str().map(str::to_owned)).unwrap_or_default();
+            }
+        };
+        timeout(PATIENCE, reading).await.context("the demo feed does not start")?;
+        Ok(feed)
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Runs a block by bash in the node's folder, with `anode` on the path; one that streams is ended once it
