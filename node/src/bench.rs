@@ -14,6 +14,7 @@ mod subject;
 mod ingest;
 mod fanout;
 mod latency;
+mod pipeline;
 mod sources;
 
 use report::Report;
@@ -26,6 +27,7 @@ Examples:
   anode bench fanout --subscribers 1000  deliveries a second and core
   anode bench latency                    publish to subscriber at 1,000 records/s
   anode bench sources --n 100,300,1000   a node that reads sources of all three kinds
+  anode bench pipeline                   records a second and core from answer to encoded record
 
 Each starts a node of its own on the disk of --dir, or measures the one of --node. Figures of two
 machines, or of two runs, do not compare; the ratio to the bare loop of the same run does.";
@@ -60,6 +62,12 @@ Examples:
   anode bench sources --n 300 --seconds 60
   anode bench sources --n 1000 --json")]
     Sources(sources::SourcesArgs),
+    /// Records a second and core through a source's pipeline: decode, emit, topic, changes, encode
+    #[command(after_help = "\
+Examples:
+  anode bench pipeline
+  anode bench pipeline --seconds 5 --json")]
+    Pipeline(pipeline::PipelineArgs),
 }
 
 /// What all benchmarks take.
@@ -104,6 +112,7 @@ pub async fn bench(said: BenchSaid) -> anyhow::Result<()> {
         BenchSaid::Fanout(args) => &args.setup,
         BenchSaid::Latency(args) => &args.setup,
         BenchSaid::Sources(args) => return sources::bench(args).await,
+        BenchSaid::Pipeline(args) => return pipeline::measure(args),
     };
     let subject = Subject::take(setup).await?;
     let (name, measured) = tokio::select! {
@@ -119,7 +128,7 @@ async fn measure(said: &BenchSaid, subject: &Subject) -> anyhow::Result<(&'stati
         BenchSaid::Ingest(args) => ("ingest", Box::pin(ingest::measure(args, subject)).await?),
         BenchSaid::Fanout(args) => ("fanout", Box::pin(fanout::measure(args, subject)).await?),
         BenchSaid::Latency(args) => ("latency", Box::pin(latency::measure(args, subject)).await?),
-        BenchSaid::Sources(_) => bail!("this one brings nodes of its own"),
+        BenchSaid::Sources(_) | BenchSaid::Pipeline(_) => bail!("this one brings what it measures"),
     })
 }
 

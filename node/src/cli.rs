@@ -211,6 +211,10 @@ fn with_defaults(command: Command, file: &File) -> Command {
         .fold(command, |command, name| command.mut_subcommand(name, |below| with_defaults(below, file)))
 }
 
+/// The stack of each of the node's threads, of which only what is used takes memory: readers' and sources' expressions
+/// may nest, and the evaluator takes 50 KB for each level of them.
+const STACK: usize = 8 << 20;
+
 fn answer(said: Said, config: Option<(Config, Vec<config::Setting>)>) -> anyhow::Result<ExitCode> {
     let threads = matches!(said, Said::Run(_) | Said::Bench(_));
     let mut runtime = if threads {
@@ -218,7 +222,7 @@ fn answer(said: Said, config: Option<(Config, Vec<config::Setting>)>) -> anyhow:
     } else {
         tokio::runtime::Builder::new_current_thread()
     };
-    let runtime = runtime.enable_all().build().context("cannot start the runtime")?;
+    let runtime = runtime.enable_all().thread_stack_size(STACK).build().context("cannot start the runtime")?;
     let code = runtime.block_on(dispatch(said, config));
     // What still blocks a thread (a read of stdin) is of no use any more.
     runtime.shutdown_background();

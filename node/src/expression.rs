@@ -4,6 +4,7 @@
 use std::fmt;
 
 pub(crate) mod text;
+mod syntax;
 pub(crate) mod words;
 pub(crate) mod check;
 pub(crate) mod rewrite;

@@ -17,6 +17,7 @@ pub(crate) const PATTERN_PREFIX: &str = "@pattern";
 pub(crate) fn rewrite(root: &mut IdedExpr, strict: bool) -> Result<Vec<Pattern>, Refusal> {
     let mut rewriter = Rewriter { strict, patterns: Vec::new() };
     rewriter.expr(root)?;
+    check::check_depth(root)?;
     Ok(rewriter.patterns)
 }
 

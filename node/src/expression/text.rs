@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use cel::IdedExpr;
 use cel::common::ast::SourceInfo;
 
-use super::{ExpressionError, guards};
+use super::{ExpressionError, guards, syntax};
 
 /// How deep brackets may nest in the text: the parser recurses on the thread's stack before anything is checked.
 const MAX_NESTING: usize = 32;
@@ -18,15 +18,12 @@ pub(crate) fn parse(text: &str) -> Result<(IdedExpr, SourceInfo), ExpressionErro
     let Ok(parsed) = parsed else {
         return Err(ExpressionError::whole("the expression cannot be read".to_owned()));
     };
-    parsed.map_err(|errors| match errors.errors.first() {
-        None => ExpressionError::whole("the expression cannot be read".to_owned()),
-        Some(error) => ExpressionError {
-            detail: error.msg.chars().take(200).collect(),
-            position: usize::try_from(error.pos.0)
-                .ok()
-                .zip(usize::try_from(error.pos.1).ok())
-                .filter(|(line, _)| *line > 0),
-        },
+    parsed.map_err(|errors| {
+        let Some(error) = errors.errors.first() else {
+            return syntax::explain(text, "", None);
+        };
+        let place = usize::try_from(error.pos.0).ok().zip(usize::try_from(error.pos.1).ok());
+        syntax::explain(text, &error.msg, place.filter(|(line, column)| *line > 0 && *column > 0))
     })
 }
 

@@ -304,3 +304,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn it_evaluates_the_deepest_filters_on_the_stack_of_the_nodes_threads() {
+    let chain = |before: &str, core: &str, behind: &str, end: &str| {
+        let nested = |times: usize| format!("{}{core}{}{end}", before.repeat(times), behind.repeat(times));
+        (1..100).map(nested).take_while(|text| Filter::compile(text).is_ok()).last().expect("some depth is taken")
+    };
+    let deepest = vec![
+        chain("", "payload", ".trim()", " == ''"),
+        chain("", "payload", "[0]", " == 1"),
+        chain("string(", "payload", ")", " == ''"),
+        chain("[", "payload", "][0]", " == 1"),
+        chain("-(", "payload", ")", " == 1"),
+        chain("(true ? ", "payload", " : 1)", " == 1"),
+        chain("1 + (", "payload", ")", " == 1"),
+    ];
+    // Half of what the node's threads have.
+    let thread = std::thread::Builder::new().stack_size(4 << 20);
+    let run = thread.spawn(move || deepest.iter().map(|text| judge_on(text, "\"1\"")).count());
+    assert_eq!(run.expect("a thread starts").join().expect("no filter overflows it"), 7);
+}
