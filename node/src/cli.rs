@@ -222,7 +222,8 @@ fn answer(said: Said, config: Option<(Config, Vec<config::Setting>)>) -> anyhow:
     } else {
         tokio::runtime::Builder::new_current_thread()
     };
-    let runtime = runtime.enable_all().thread_stack_size(STACK).build().context("cannot start the runtime")?;
+    let runtime =
+        runtime.enable_all().thread_stack_size(STACK).build().context("cannot start the runtime")?;
     let code = runtime.block_on(dispatch(said, config));
     // What still blocks a thread (a read of stdin) is of no use any more.
     runtime.shutdown_background();

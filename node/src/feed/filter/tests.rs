@@ -309,7 +309,11 @@ proptest! {
 fn it_evaluates_the_deepest_filters_on_the_stack_of_the_nodes_threads() {
     let chain = |before: &str, core: &str, behind: &str, end: &str| {
         let nested = |times: usize| format!("{}{core}{}{end}", before.repeat(times), behind.repeat(times));
-        (1..100).map(nested).take_while(|text| Filter::compile(text).is_ok()).last().expect("some depth is taken")
+        (1..100)
+            .map(nested)
+            .take_while(|text| Filter::compile(text).is_ok())
+            .last()
+            .expect("some depth is taken")
     };
     let deepest = vec![
         chain("", "payload", ".trim()", " == ''"),
