@@ -315,7 +315,7 @@ fn it_evaluates_the_deepest_filters_on_the_stack_of_the_nodes_threads() {
             .last()
             .expect("some depth is taken")
     };
-    let deepest = vec![
+    let deepest = [
         chain("", "payload", ".trim()", " == ''"),
         chain("", "payload", "[0]", " == 1"),
         chain("string(", "payload", ")", " == ''"),
@@ -326,6 +326,10 @@ fn it_evaluates_the_deepest_filters_on_the_stack_of_the_nodes_threads() {
     ];
     // Half of what the node's threads have.
     let thread = std::thread::Builder::new().stack_size(4 << 20);
-    let run = thread.spawn(move || deepest.iter().map(|text| judge_on(text, "\"1\"")).count());
-    assert_eq!(run.expect("a thread starts").join().expect("no filter overflows it"), 7);
+    let run = thread.spawn(move || {
+        deepest.iter().for_each(|text| {
+            judge_on(text, "\"1\"");
+        })
+    });
+    run.expect("a thread starts").join().expect("no filter overflows it");
 }
