@@ -329,7 +329,7 @@ fn it_evaluates_the_deepest_filters_on_the_stack_of_the_nodes_threads() {
     let run = thread.spawn(move || {
         deepest.iter().for_each(|text| {
             judge_on(text, "\"1\"");
-        })
+        });
     });
     run.expect("a thread starts").join().expect("no filter overflows it");
 }
