@@ -26,6 +26,7 @@ mod events;
 mod catalog;
 mod place;
 mod totals;
+mod flood;
 mod live;
 mod gate;
 mod outbox;
@@ -72,3 +73,6 @@ fn stale_after(definition: &SourceDefinition) -> Duration {
 
 #[cfg(test)]
 mod upstream;
+
+#[cfg(test)]
+mod tests;

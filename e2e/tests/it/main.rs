@@ -20,6 +20,5 @@ mod crowd;
 mod syscalls;
 mod damage;
 mod disk;
-mod sources;
 mod page;
 mod readme;

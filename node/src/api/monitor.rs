@@ -52,6 +52,7 @@ impl App {
             counts: self.counts(),
             feed: self.feed.component(),
             sources: self.sources.component(),
+            answers: self.sources.pipeline_figures(),
         }
     }
 

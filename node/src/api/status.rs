@@ -29,6 +29,8 @@ pub(super) struct Figures {
     pub(super) counts: Counts,
     pub(super) feed: Component,
     pub(super) sources: Component,
+    /// What becomes of the sources' answers.
+    pub(super) answers: BTreeMap<String, Value>,
 }
 
 /// What rates are made of.
@@ -181,7 +183,7 @@ fn pipeline(figures: &Figures) -> Component {
         Phase::Ready => (Health::Ok, None),
         Phase::Draining => (Health::Degraded, Some("the node is stopping".to_owned())),
     };
-    component(state, detail, BTreeMap::new())
+    component(state, detail, figures.answers.clone())
 }
 
 fn store(store: &StoreStatus) -> Component {
@@ -264,6 +266,7 @@ mod tests {
             store,
             counts: Counts::default(),
             sources: feed.clone(),
+            answers: BTreeMap::new(),
             feed,
         }
     }

@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use anode_shared::source::{Beat, SourceDefinition, SourceError, SourceKind, SourceState, SourceView, Stage};
 use anode_shared::status::Level;
-use anode_shared::time::to_rfc3339;
+use anode_shared::time::{Micros, to_rfc3339};
 
 use super::figures::Figures;
+use super::flood::Flood;
 use super::state::{Failing, Machine, Moment};
 use super::totals::{Told, Totals};
 use crate::store::system_time;
@@ -21,6 +22,7 @@ pub(super) struct Notice {
     /// Counts over all sources.
     pub(super) totals: Totals,
     told: Box<Told>,
+    flood: Mutex<Flood>,
 }
 
 impl fmt::Debug for Notice {
@@ -32,12 +34,24 @@ impl fmt::Debug for Notice {
 impl Notice {
     /// Nothing has happened yet.
     pub(super) fn new(told: Box<Told>) -> Self {
-        Self { version: AtomicU64::new(0), totals: Totals::default(), told }
+        Self { version: AtomicU64::new(0), totals: Totals::default(), told, flood: Mutex::default() }
     }
 
     /// Tells that something happened.
     pub(super) fn tell(&self, level: Level, kind: &str, detail: &str) {
         (self.told)(level, kind, detail);
+    }
+
+    /// The same for what may happen to all sources at once: only so many are told one by one.
+    fn tell_some(&self, (level, kind, detail): (Level, &str, String), now: Micros) {
+        let admitted = self.flood.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
+        if admitted.left_out > 0 {
+            let words = format!("{} more sources went up or down within a few seconds", admitted.left_out);
+            self.tell(Level::Warn, "sources_changed", &words);
+        }
+        if admitted.tell {
+            self.tell(level, kind, &detail);
+        }
     }
 
     /// The number of the newest change.
@@ -146,12 +160,13 @@ impl Live {
         }
         drop(up);
         let name = &self.definition.name;
-        if is_up {
-            self.notice.tell(Level::Info, "source_up", &format!("{name} is live"));
+        let told = if is_up {
+            (Level::Info, "source_up", format!("{name} is live"))
         } else {
             let words = format!("{name} is {}: {}", word(state), reason.unwrap_or("no reason is known"));
-            self.notice.tell(Level::Warn, "source_down", &words);
-        }
+            (Level::Warn, "source_down", words)
+        };
+        self.notice.tell_some(told, system_time());
     }
 
     /// A connection is open, and has given nothing yet.
@@ -170,6 +185,17 @@ impl Live {
             }
             figures.machine.answered(now);
             figures.beat(Beat::Data, by_second, now);
+        });
+    }
+
+    /// A message came that made no record, be it by errors.
+    pub(super) fn idled(&self, bytes: usize, erred: bool) {
+        Totals::add(&self.totals().bytes, self.definition.kind, bytes);
+        let (by_second, beat) = (self.by_second(), if erred { Beat::Error } else { Beat::Quiet });
+        self.change(|figures, now| {
+            figures.bytes += bytes as u64;
+            figures.machine.idled();
+            figures.beat(beat, by_second, now);
         });
     }
 

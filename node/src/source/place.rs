@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anode_shared::source::SourceDefinition;
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,8 @@ pub(super) struct Bookmark {
     path: PathBuf,
     definition: String,
     url: String,
+    /// The newest version that was written; older ones that come late are left out.
+    written: Arc<Mutex<u64>>,
 }
 
 impl Bookmark {
@@ -53,6 +56,7 @@ impl Bookmark {
             path: dir.join(format!("{}.place", definition.name)),
             definition: hex(&definition.hash().0),
             url: hex(&url),
+            written: Arc::default(),
         }
     }
 
@@ -66,15 +70,21 @@ impl Bookmark {
         Place { etag, modified, event }
     }
 
-    /// Keeps a place: over the process' end, though not over the machine's, where an older one costs records that
+    /// Keeps a place, unless a newer version of it is kept already: over the process' end, though not over the machine's, where an older one costs records that
     /// come twice and are known by their keys. Blocks.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn save(&self, place: &Place) -> std::io::Result<()> {
+    pub(super) fn save(&self, place: &Place, version: u64) -> std::io::Result<()> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if *written >= version {
+            return Ok(());
+        }
         let entry =
             Entry { definition: self.definition.clone(), url: self.url.clone(), place: place.clone() };
-        catalog::write_aside(&self.path, &serde_json::to_vec(&entry)?)
+        catalog::write_aside(&self.path, &serde_json::to_vec(&entry)?)?;
+        *written = version;
+        Ok(())
     }
 }
 
@@ -104,7 +114,8 @@ mod tests {
         assert_eq!(first.load(), Place::default());
         let place =
             Place { etag: Some("\"x\"".into()), modified: Some("today".into()), event: Some("7".into()) };
-        first.save(&place).unwrap();
+        first.save(&place, 2).unwrap();
+        first.save(&Place::default(), 1).unwrap();
         assert_eq!(first.load(), place);
         let other_topic = bookmark(dir.path(), "topic", "b").load();
         assert_eq!(other_topic, Place { event: Some("7".into()), ..Place::default() });

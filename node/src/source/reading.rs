@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anode_shared::source::Stage;
+use anode_shared::source::{SourceKind, Stage};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use super::prepare::Prepared;
 use super::request::Http;
 use super::secrets::Secrets;
 use super::state::Failing;
-use crate::pipeline::{Pipeline, Raw, Said};
+use crate::pipeline::{Pipeline, Processed, Raw, Said};
 use crate::store::{NewRecord, Refused, Store, system_time};
 
 /// A place is kept at most so often: a file a second for each source is what a disk hardly notices.
@@ -30,10 +30,15 @@ const KEEP: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_millis(1);
 /// The same by length, where nothing is known yet.
 const LONG: usize = 128 << 10;
+/// After how many messages in a row that cannot be decoded a stream is taken for something else than it was.
+const UNDECODED: u32 = 3;
 /// How long the last records may take to reach stable storage once reading stops.
 const LAST: Duration = Duration::from_secs(10);
 /// Bytes of the hash that makes a key of an event: beyond chance for all that two minutes hold.
 const KEY: usize = 18;
+
+/// What became of a publish, with the place and the changes that it stands for.
+type Stored = (Result<(), Refused>, (Option<Place>, Said));
 
 /// What all sources read with.
 #[derive(Debug)]
@@ -101,11 +106,14 @@ pub(super) struct Reading {
     /// Where reading goes on.
     pub(super) place: Place,
     kept: Place,
+    version: u64,
     kept_at: Option<Instant>,
     /// Records that the store has not taken yet.
     pending: Vec<NewRecord>,
     pub(super) outbox: Outbox<(Option<Place>, Said)>,
     slow: bool,
+    /// Answers in a row that could not be decoded.
+    undecoded: u32,
 }
 
 impl Reading {
@@ -125,46 +133,63 @@ impl Reading {
             bookmark,
             kept: place.clone(),
             place,
+            version: 0,
             kept_at: None,
             pending: Vec::new(),
             outbox: Outbox::default(),
             slow: false,
+            undecoded: 0,
         }
     }
 
     /// Makes records of an answer and hands them to the store. What stands in `place` counts once they are stored.
     pub(super) async fn take(&mut self, answer: Answer, place: Option<Place>) -> Result<(), Ended> {
-        let length = answer.bytes.len();
-        let processed = self.process(&answer);
-        let totals = self.live.totals();
-        let relaxed = std::sync::atomic::Ordering::Relaxed;
-        totals.messages.fetch_add(1, relaxed);
-        totals.left_out.fetch_add(processed.left_out as u64, relaxed);
+        let mut processed = self.process(&answer);
         let made = !processed.records.is_empty() || processed.left_out > 0;
-        if let Some(error) = processed.error {
-            let field = error.field.map(str::to_owned);
-            if error.stage == Stage::Decode && !made {
-                return Err(Ended { field, ..Ended::new(Stage::Decode, error.detail) });
-            }
-            totals.expression_errors.fetch_add(processed.errors, relaxed);
+        let erred = processed.error.is_some();
+        self.note(&mut processed, made)?;
+        let length = answer.bytes.len();
+        // A poll that is answered well is live, if with nothing. A stream is by what it brings: heartbeats come from dead
+        // ones too. An answer that only makes errors is no data: a sign-in page, mostly.
+        if made || !erred && self.live.definition.kind == SourceKind::Rest {
             self.live.answered(length, answer.took);
-            self.live.erred(error.stage, error.detail, field, processed.errors);
         } else {
-            self.live.answered(length, answer.took);
+            self.live.idled(length, erred);
         }
         self.pending = processed.records;
         self.mark(&answer);
         if self.pending.is_empty() {
-            if self.outbox.is_empty() {
+            if self.outbox.is_empty() && !erred {
                 self.keep(place).await;
             }
             return Ok(());
         }
         let result = self.hand_over(place, processed.said).await;
-        if let Err((ended, said)) = result {
+        result.map_err(|(ended, said)| {
             self.pipeline.forget(&said);
-            return Err(ended);
+            ended
+        })
+    }
+
+    /// Counts what became of an answer, and its errors. One that cannot be decoded ends the attempt, unless better ones may
+    /// come.
+    fn note(&mut self, processed: &mut Processed, made: bool) -> Result<(), Ended> {
+        let relaxed = std::sync::atomic::Ordering::Relaxed;
+        self.live.totals().messages.fetch_add(1, relaxed);
+        self.live.totals().left_out.fetch_add(processed.left_out as u64, relaxed);
+        if made {
+            self.undecoded = 0;
         }
+        let Some(error) = processed.error.take() else { return Ok(()) };
+        let field = error.field.map(str::to_owned);
+        if error.stage == Stage::Decode && !made && self.is_hopeless() {
+            return Err(Ended { field, ..Ended::new(Stage::Decode, error.detail) });
+        }
+        if error.stage == Stage::Expression {
+            self.live.totals().expression_errors.fetch_add(processed.errors, relaxed);
+        }
+        let detail = self.context.secrets.scrub(&error.detail);
+        self.live.erred(error.stage, detail, field, processed.errors);
         Ok(())
     }
 
@@ -184,7 +209,18 @@ impl Reading {
         Ok(())
     }
 
-    fn process(&mut self, answer: &Answer) -> crate::pipeline::Processed {
+    /// Counts an answer that cannot be decoded, and says whether the attempt ends with it. A stream goes on while others
+    /// may be better: opening it anew would cost those that come meanwhile.
+    fn is_hopeless(&mut self) -> bool {
+        self.undecoded += 1;
+        let hopeless = self.live.definition.kind == SourceKind::Rest || self.undecoded >= UNDECODED;
+        if hopeless {
+            self.undecoded = 0;
+        }
+        hopeless
+    }
+
+    fn process(&mut self, answer: &Answer) -> Processed {
         let raw = Raw {
             bytes: answer.bytes.clone(),
             content_type: answer.content_type.as_deref(),
@@ -219,9 +255,9 @@ impl Reading {
         }
     }
 
-    /// Waits until the oldest publish is on stable storage, and keeps its place.
-    pub(super) async fn stored(&mut self) -> Result<(), Ended> {
-        match self.outbox.next().await {
+    /// Goes on from what became of the oldest publish: keeps its place once it is on stable storage.
+    pub(super) async fn stored(&mut self, stored: Stored) -> Result<(), Ended> {
+        match stored {
             (Ok(()), (place, _)) => {
                 self.keep(place).await;
                 Ok(())
@@ -236,7 +272,8 @@ impl Reading {
     /// Waits until everything is on stable storage.
     pub(super) async fn all_stored(&mut self) -> Result<(), Ended> {
         while !self.outbox.is_empty() {
-            self.stored().await?;
+            let stored = self.outbox.next().await;
+            self.stored(stored).await?;
         }
         Ok(())
     }
@@ -254,8 +291,9 @@ impl Reading {
         if self.place == self.kept {
             return;
         }
-        let (bookmark, place) = (self.bookmark.clone(), self.place.clone());
-        let written = tokio::task::spawn_blocking(move || bookmark.save(&place)).await;
+        self.version += 1;
+        let (bookmark, place, version) = (self.bookmark.clone(), self.place.clone(), self.version);
+        let written = tokio::task::spawn_blocking(move || bookmark.save(&place, version)).await;
         if let Ok(Err(error)) = written {
             warn!(source = self.live.definition.name, %error, "Failed to keep where reading goes on");
         }

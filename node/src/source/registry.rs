@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 
 use anode_shared::source::{FieldError, SourceDefinition, SourceKind, SourceTest, SourceView, Stage};
 use anode_shared::status::Level;
 use futures_util::FutureExt as _;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -120,12 +120,29 @@ struct Inner {
     table: RwLock<Table>,
     /// The names of sources that are there for this run only.
     passing: std::sync::Mutex<HashSet<String>>,
-    /// Held while one source is registered, changed or removed.
-    editing: Mutex<()>,
+    /// Held, each by name, while a source is registered, changed or removed.
+    editing: Names,
     /// Lets few definitions be tried at once.
     tests: Semaphore,
     stop: CancellationToken,
     tracker: TaskTracker,
+}
+
+/// A lock for each name that is in use.
+#[derive(Debug, Default)]
+struct Names(std::sync::Mutex<BTreeMap<String, Weak<Mutex<()>>>>);
+
+impl Names {
+    fn of(&self, name: &str) -> Arc<Mutex<()>> {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = names.get(name).and_then(Weak::upgrade) {
+            return lock;
+        }
+        names.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::new(Mutex::new(()));
+        names.insert(name.to_owned(), Arc::downgrade(&lock));
+        lock
+    }
 }
 
 #[derive(Debug, Default)]
@@ -164,7 +181,7 @@ impl Sources {
             notice: Arc::new(Notice::new(told)),
             table: RwLock::default(),
             passing: std::sync::Mutex::default(),
-            editing: Mutex::default(),
+            editing: Names::default(),
             tests: Semaphore::new(TESTS),
             stop: CancellationToken::new(),
             tracker: TaskTracker::new(),
@@ -267,7 +284,7 @@ impl Sources {
         if !errors.is_empty() {
             return Err(AddError::Invalid(errors));
         }
-        let _editing = self.edit().await?;
+        let _editing = self.edit(&definition.name).await?;
         let (taken, many) = {
             let table = self.read();
             (table.entries.contains_key(&definition.name), table.entries.len() >= MOST)
@@ -296,7 +313,7 @@ impl Sources {
         if !errors.is_empty() {
             return Err(AddError::Invalid(errors));
         }
-        let _editing = self.edit().await?;
+        let _editing = self.edit(&definition.name).await?;
         if self.get(&definition.name, true).is_none() {
             return Err(AddError::Unknown);
         }
@@ -311,7 +328,7 @@ impl Sources {
     /// # Errors
     /// When there is none, or its definition cannot be kept.
     pub async fn pause(&self, name: &str, paused: bool) -> Result<SourceView, AddError> {
-        let _editing = self.edit().await?;
+        let _editing = self.edit(name).await?;
         let (definition, damage) = {
             let table = self.read();
             let entry = table.entries.get(name).ok_or(AddError::Unknown)?;
@@ -332,7 +349,7 @@ impl Sources {
     /// # Errors
     /// When there is none, or its file cannot be removed.
     pub async fn remove(&self, name: &str) -> Result<(), AddError> {
-        let _editing = self.edit().await?;
+        let _editing = self.edit(name).await?;
         if !self.read().entries.contains_key(name) {
             return Err(AddError::Unknown);
         }
@@ -368,8 +385,8 @@ impl Sources {
         Ok(tester::test(&self.0.context, definition).await)
     }
 
-    async fn edit(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, AddError> {
-        let guard = self.0.editing.lock().await;
+    async fn edit(&self, name: &str) -> Result<OwnedMutexGuard<()>, AddError> {
+        let guard = self.0.editing.of(name).lock_owned().await;
         if self.0.stop.is_cancelled() { Err(AddError::Stopping) } else { Ok(guard) }
     }
 

@@ -95,9 +95,9 @@ async fn answer(response: Response) -> Result<Option<(Answer, Place)>, Ended> {
     };
     let (status, content_type) = (response.status.as_u16(), response.header("content-type"));
     let bytes = response.body.whole().await?;
-    if bytes.is_empty() && status != 200 {
-        // 204, 205 and the like: an answer, and nothing in it.
-        return Ok(None);
+    if bytes.is_empty() {
+        // 204, 205 and the like say that there is nothing; a 200 promises something.
+        return if status == 200 { Err(Ended::new(Stage::Body, "the answer is empty")) } else { Ok(None) };
     }
     Ok(Some((Answer { bytes, content_type, status, ..Answer::default() }, place)))
 }

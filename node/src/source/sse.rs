@@ -60,7 +60,7 @@ async fn connect(reading: &mut Reading, retry: &mut Option<Duration>) -> Result<
         let full = reading.outbox.is_full();
         let waits = !reading.outbox.is_empty();
         tokio::select! {
-            stored = reading.stored(), if waits => stored?,
+            stored = reading.outbox.next(), if waits => reading.stored(stored).await?,
             chunk = stream.body.chunk(), if !full => match chunk? {
                 Some(bytes) => stream.read(&bytes, reading).await?,
                 None => break Err(Ended::new(Stage::Connect, "the upstream ended the stream")),

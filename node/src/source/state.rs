@@ -50,6 +50,8 @@ pub(super) struct Machine {
     stale_after: Duration,
     /// Since when data is waited for: the last data, or the opening of a connection after it.
     waiting: Instant,
+    /// Messages since then that made no record.
+    idle: u32,
 }
 
 impl Machine {
@@ -63,6 +65,7 @@ impl Machine {
             failures: 0,
             stale_after,
             waiting: now.at,
+            idle: 0,
         }
     }
 
@@ -100,7 +103,7 @@ impl Machine {
 
     /// A connection is open, and has given nothing yet.
     pub(super) fn opened(&mut self, now: Moment) {
-        (self.waiting, self.next) = (now.at, None);
+        (self.waiting, self.next, self.idle) = (now.at, None, 0);
         match self.state {
             // An open socket is no news to who was live, and no proof to who was stale.
             SourceState::Live | SourceState::Stale => {}
@@ -110,8 +113,13 @@ impl Machine {
 
     /// A good answer came, with something new in it or not.
     pub(super) fn answered(&mut self, now: Moment) {
-        (self.failures, self.waiting, self.next) = (0, now.at, None);
+        (self.failures, self.waiting, self.next, self.idle) = (0, now.at, None, 0);
         self.turn(SourceState::Live, None, now);
+    }
+
+    /// A message came that made no record: a heartbeat, mostly. It proves the connection and not the data.
+    pub(super) fn idled(&mut self) {
+        self.idle = self.idle.saturating_add(1);
     }
 
     /// An attempt failed, or a connection broke. Gives how long to wait; `random` is drawn evenly from 0 to 1.
@@ -140,7 +148,12 @@ impl Machine {
             return false;
         }
         let seconds = self.stale_after.as_secs_f64();
-        self.turn(SourceState::Stale, Some(format!("no data for {seconds} s")), now);
+        let reason = match self.idle {
+            0 => format!("no data for {seconds} s"),
+            1 => format!("no record for {seconds} s: a message came and made none"),
+            many => format!("no record for {seconds} s: {many} messages came and made none"),
+        };
+        self.turn(SourceState::Stale, Some(reason), now);
         true
     }
 

@@ -27,6 +27,11 @@ pub(super) async fn run(
     first: Duration,
     stop: CancellationToken,
 ) {
+    // What is kept may be older than the rules, or written by hand.
+    let wrong = live.definition.check();
+    if !wrong.is_empty() {
+        return say(&live, &wrong);
+    }
     let pipeline = match Pipeline::compile(&live.definition) {
         Ok(pipeline) => pipeline,
         Err(errors) => return say(&live, &errors),

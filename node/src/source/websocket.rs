@@ -76,7 +76,7 @@ async fn follow(
     loop {
         let (full, waits) = (reading.outbox.is_full(), !reading.outbox.is_empty());
         tokio::select! {
-            stored = reading.stored(), if waits => stored?,
+            stored = reading.outbox.next(), if waits => reading.stored(stored).await?,
             message = socket.next(), if !full => if let Some(bytes) = payload(message)? {
                 let took = first.take().map(|began| began.elapsed());
                 reading.take(Answer { bytes, took, status: 101, ..Answer::default() }, None).await?;

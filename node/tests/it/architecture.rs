@@ -75,7 +75,7 @@ fn it_keeps_pure_files_pure() {
         ["order", "index", "own", "dedupe", "place", "entry", "acceptance", "tail", "topics", "replay"];
     let mut pure: Vec<PathBuf> =
         store.iter().map(|name| root().join(format!("node/src/store/{name}.rs"))).collect();
-    let source = ["backoff", "state", "beats", "latency", "rate", "figures", "events"];
+    let source = ["backoff", "state", "beats", "latency", "rate", "figures", "events", "flood"];
     pure.extend(source.iter().map(|name| root().join(format!("node/src/source/{name}.rs"))));
     pure.extend(files("node/src/source/guard"));
     pure.extend(["shared/src", "node/src/expression", "node/src/pipeline"].into_iter().flat_map(files));

@@ -89,6 +89,20 @@ impl Sources {
         Component { state, detail, since: String::new(), figures: self.figures(&census, all) }
     }
 
+    /// What becomes of answers, as figures of the pipeline.
+    pub fn pipeline_figures(&self) -> BTreeMap<String, Value> {
+        let totals = self.totals();
+        let count = |counter: &std::sync::atomic::AtomicU64| json!(counter.load(Relaxed));
+        [
+            ("answers", count(&totals.messages)),
+            ("left_out", count(&totals.left_out)),
+            ("expression_errors", count(&totals.expression_errors)),
+            ("store_waits", count(&totals.waits_for_the_store)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
     fn figures(&self, census: &Census, all: u64) -> BTreeMap<String, Value> {
         let totals = self.totals();
         let sum = |counts: &[std::sync::atomic::AtomicU64; 3]| -> u64 {

@@ -10,6 +10,7 @@ use SourceState::{AuthFailed, BackingOff, Connecting, Invalid, Live, Paused, Sta
 enum Happens {
     Opened,
     Answered,
+    Idled,
     Failed,
     Refused,
     Asked(u64),
@@ -45,6 +46,7 @@ impl Subject {
         match what {
             Happens::Opened => self.machine.opened(now),
             Happens::Answered => self.machine.answered(now),
+            Happens::Idled => self.machine.idled(),
             Happens::Failed => drop(self.machine.failed(failing(false, None), 1.0, now)),
             Happens::Refused => drop(self.machine.failed(failing(true, None), 0.0, now)),
             Happens::Asked(seconds) => {
@@ -59,7 +61,7 @@ impl Subject {
 
 #[test]
 fn it_goes_from_state_to_state() {
-    use Happens::{Answered, Asked, Failed, Late, Opened, Refused, Unable};
+    use Happens::{Answered, Asked, Failed, Idled, Late, Opened, Refused, Unable};
     for (story, state, since, next) in [
         (&[][..], Connecting, 0, None),
         (&[(1, Opened)], Connecting, 0, None),
@@ -72,6 +74,8 @@ fn it_goes_from_state_to_state() {
         (&[(1, Failed), (2, Opened), (12, Late)], Stale, 12, None),
         (&[(1, Answered), (10, Late)], Live, 1, None),
         (&[(1, Answered), (11, Late)], Stale, 11, None),
+        (&[(1, Opened), (2, Idled)], Connecting, 0, None),
+        (&[(1, Answered), (10, Idled), (11, Late)], Stale, 11, None),
         (&[(1, Answered), (9, Opened), (12, Late)], Live, 1, None),
         (&[(1, Answered), (11, Late), (12, Opened)], Stale, 11, None),
         (&[(1, Answered), (11, Late), (12, Opened), (13, Answered)], Live, 13, None),
@@ -96,6 +100,18 @@ fn it_goes_from_state_to_state() {
 }
 
 #[test]
+fn it_says_what_came_instead_of_data() {
+    for (messages, words) in [(0, "no data for 10 s"), (1, "a message came"), (7, "7 messages came")] {
+        let mut subject = Subject::new();
+        subject.happens(1, Happens::Answered);
+        (0..messages).for_each(|_| subject.happens(2, Happens::Idled));
+        subject.happens(11, Happens::Late);
+        let reason = subject.machine.reason().unwrap_or_default();
+        assert!(reason.contains(words), "{reason}");
+    }
+}
+
+#[test]
 fn it_waits_as_long_as_makes_sense() {
     let mut subject = Subject::new();
     let failing = Failing { at_least: Duration::from_secs(300), ..Failing::default() };
@@ -105,13 +121,13 @@ fn it_waits_as_long_as_makes_sense() {
 
 proptest! {
     #[test]
-    fn it_is_live_only_after_an_answer_and_never_late(story in prop::collection::vec((0_u64..15, 0_usize..8), 0..40)) {
+    fn it_is_live_only_after_an_answer_and_never_late(story in prop::collection::vec((0_u64..15, 0_usize..9), 0..40)) {
         let mut subject = Subject::new();
         let (mut second, mut answered) = (0, None);
         for (wait, what) in story {
             second += wait;
             let what = [Happens::Opened, Happens::Answered, Happens::Failed, Happens::Refused, Happens::Asked(5),
-                Happens::Late, Happens::Unable, Happens::Paused][what];
+                Happens::Late, Happens::Unable, Happens::Paused, Happens::Idled][what];
             subject.happens(second, what);
             if matches!(what, Happens::Answered) {
                 answered = Some(second);
