@@ -299,6 +299,10 @@ fn hostile_expressions() -> Vec<String> {
         "payload.l.all(a, payload.l.all(b, payload.l.all(c, a.x || true)))".to_owned(),
         "[1,2,3,4,5,6,7,8].map(a, [1,2,3,4,5,6,7,8].map(b, [1,2,3,4,5,6,7,8].map(c, [1,2,3,4,5,6,7,8].map(d, \
          [1,2,3,4,5,6,7,8].map(e, [1,2,3,4,5,6,7,8].map(f, [1,2,3,4,5,6,7,8].map(g, a)))))))".to_owned(),
+        format!("payload.s.split('').exists(a, {})", vec!["1 - 1 == 2"; 80].join(" || ")),
+        grown("[1, 2, 3, 4, 5, 6, 7, 8].exists(x, @)", 9, "x.y"),
+        grown("[1, 2, 3, 4, 5, 6, 7, 8].all(x, @)", 9, "x == 1 || true"),
+        grown("[1, 2, 3, 4, 5, 6, 7, 8].exists_one(x, @)", 9, "x == 1"),
         "payload.s.split('').exists(a, payload.s.split('').exists(b, payload.s.split('').exists(c, a.x)))".to_owned(),
         "payload.s.split('').map(a, payload.s.split('').map(b, payload.s))".to_owned(),
         "payload.s.split('').map(a, payload.s + payload.s)".to_owned(),
