@@ -1,6 +1,7 @@
 //! `anode bench sources`: a node that reads many sources of all three kinds, and how fresh its records are.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -51,8 +52,11 @@ const WARM_UP: Duration = Duration::from_secs(3);
 
 /// Measures each number of sources, with a node and a feed of its own.
 pub(super) async fn bench(args: &SourcesArgs) -> anyhow::Result<()> {
-    for count in &args.n {
+    for (place, count) in args.n.iter().enumerate() {
         let report = Box::pin(measure(args, *count)).await?;
+        if place > 0 && !args.json {
+            writeln!(std::io::stdout())?;
+        }
         report.print("sources", args.json)?;
     }
     Ok(())

@@ -64,14 +64,13 @@ pub(super) async fn edit(args: &EditArgs) -> anyhow::Result<ExitCode> {
                 Ok(after) => put(&client, &args.name, &after).await,
                 Err(error) => Err(error),
             };
-            let again = || {
-                format!(
-                    "what you wrote is kept in {0}; mend it and run: anode source edit {1} --file {0}",
-                    path.display(),
-                    args.name
+            let view = put.map_err(|error| {
+                anyhow::anyhow!(
+                    "{error:#}\nwhat you wrote is kept; mend it, and take it by: anode source edit {} --file {}",
+                    args.name,
+                    path.display()
                 )
-            };
-            let view = put.with_context(again)?;
+            })?;
             let _ = std::fs::remove_file(&path);
             view
         }
@@ -129,7 +128,10 @@ fn in_editor(before: &SourceDefinition) -> anyhow::Result<(PathBuf, anyhow::Resu
     let mut file = file.with_context(|| format!("cannot write {}", path.display()))?;
     file.write_all(text.as_bytes())?;
     drop(file);
-    run_editor(&path)?;
+    if let Err(error) = run_editor(&path) {
+        let _ = std::fs::remove_file(&path);
+        return Err(error);
+    }
     let after = file::read(&path).and_then(only);
     Ok((path, after))
 }

@@ -160,7 +160,8 @@ fn records(out: &mut Out, test: &SourceTest) -> anyhow::Result<()> {
     if test.records.is_empty() {
         return out.line("\nno records");
     }
-    out.line(format!("\n{} records:", test.records.len()))?;
+    let count = test.records.len();
+    out.line(format!("\n{count} record{}:", if count == 1 { "" } else { "s" }))?;
     let rows: Vec<_> = test
         .records
         .iter()
