@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::board::{Board, Emitted};
 use super::counts::Counted;
 use super::faults::{Fault, Faults, WORDS};
+use super::serve::{Secured, TLS};
 use super::{broken, rest, sse, websocket};
 
 /// The endpoints, with what each gives; `GET /` shows it.
@@ -69,12 +70,18 @@ pub(super) struct Trouble {
     /// The endpoint, its instrument by number.
     pub(super) path: String,
     own: Option<Fault>,
+    /// The certificate's fault when the connection was made, where it has a certificate.
+    secured: Option<Secured>,
     changes: watch::Receiver<u64>,
 }
 
 impl Trouble {
-    /// The fault now: the request's own goes before the endpoint's.
+    /// The fault now: the request's own goes before the endpoint's. A connection whose certificate is another now is
+    /// dropped.
     pub(super) fn fault(&self, faults: &Faults) -> Option<Fault> {
+        if self.secured.as_ref().is_some_and(|secured| secured.0 != faults.of(TLS)) {
+            return Some(Fault::Drop);
+        }
         self.own.clone().or_else(|| faults.of(&self.path))
     }
 
@@ -120,7 +127,8 @@ async fn pass(State(app): State<App>, mut request: Request, next: Next) -> Respo
     let answer = match query(&uri, "fault").map(|text| text.parse()).transpose() {
         Err(words) => (StatusCode::BAD_REQUEST, format!("{words}\n")).into_response(),
         Ok(own) => {
-            let trouble = Trouble { path, own, changes: app.board.faults.changes() };
+            let secured = request.extensions().get().cloned();
+            let trouble = Trouble { path, own, secured, changes: app.board.faults.changes() };
             let fault = trouble.fault(&app.board.faults);
             request.extensions_mut().insert(trouble);
             answer(fault, &uri, request, next).await
@@ -266,6 +274,18 @@ mod tests {
         ] {
             assert_eq!(place(&board, path).is_ok(), good, "{path}");
         }
+    }
+
+    #[test]
+    fn it_drops_connections_whose_certificate_is_another_now() {
+        let faults = Faults::default();
+        let trouble =
+            |secured| Trouble { path: "/ws".to_owned(), own: None, secured, changes: faults.changes() };
+        let (plain, before) = (trouble(None), trouble(Some(Secured(None))));
+        assert_eq!((plain.fault(&faults), before.fault(&faults)), (None, None));
+        faults.set(TLS, Fault::Expired).unwrap();
+        assert_eq!((plain.fault(&faults), before.fault(&faults)), (None, Some(Fault::Drop)));
+        assert_eq!(trouble(Some(Secured(Some(Fault::Expired)))).fault(&faults), None);
     }
 
     #[test]

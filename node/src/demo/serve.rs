@@ -23,6 +23,10 @@ use super::tls::Certificates;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Marks requests that came over TLS, with the certificate's fault at that time.
+#[derive(Debug, Clone)]
+pub(super) struct Secured(pub(super) Option<Fault>);
+
 /// The place of the certificate's fault.
 pub(super) const TLS: &str = "tls";
 
@@ -57,13 +61,15 @@ async fn connection(app: App, stream: TcpStream, router: Router, door: Door) {
     let _ = stream.set_nodelay(true);
     let mut changes = app.board.faults.changes();
     let fault = match &door {
-        Door::Plain => return until(&app, http(stream, router), std::future::pending()).await,
+        Door::Plain => return until(&app, http(stream, router, None), std::future::pending()).await,
         Door::Tls(_) => app.board.faults.of(TLS),
         Door::Wrong(_, fault) => Some(fault.clone()),
     };
     let (Door::Tls(certificates) | Door::Wrong(certificates, _)) = &door else { return };
     let handshake = certificates.acceptor(fault.as_ref()).accept(stream);
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await else { return };
+    // A socket outlives this connection's task: it looks for itself whether its certificate is another.
+    let secured = matches!(door, Door::Tls(_)).then(|| Secured(fault.clone()));
     let board = app.board.clone();
     let other = async move {
         let is_fixed = matches!(door, Door::Wrong(..));
@@ -73,7 +79,7 @@ async fn connection(app: App, stream: TcpStream, router: Router, door: Door) {
             }
         }
     };
-    until(&app, http(stream, router), other).await;
+    until(&app, http(stream, router, secured), other).await;
 }
 
 async fn until(app: &App, serving: impl Future<Output = ()>, other: impl Future<Output = ()>) {
@@ -84,14 +90,26 @@ async fn until(app: &App, serving: impl Future<Output = ()>, other: impl Future<
     }
 }
 
-async fn http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
-    let service = hyper::service::service_fn(move |request| answer(router.clone(), request));
+async fn http(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    secured: Option<Secured>,
+) {
+    let service = hyper::service::service_fn(move |request| answer(router.clone(), request, secured.clone()));
     // Connections that break do so on purpose.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
 }
 
-async fn answer(router: Router, request: Request<Incoming>) -> io::Result<Response<Body>> {
-    let answer = router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+async fn answer(
+    router: Router,
+    request: Request<Incoming>,
+    secured: Option<Secured>,
+) -> io::Result<Response<Body>> {
+    let mut request = request.map(Body::new);
+    if let Some(secured) = secured {
+        request.extensions_mut().insert(secured);
+    }
+    let answer = router.oneshot(request).await.unwrap_or_else(|never| match never {});
     match answer.extensions().get::<Dropped>() {
         Some(Dropped) => Err(io::ErrorKind::ConnectionAborted.into()),
         None => Ok(answer),
