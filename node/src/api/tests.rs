@@ -437,3 +437,111 @@ fn references(value: &Value) -> Vec<String> {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_registers_shows_masks_changes_and_removes_sources() {
+    let app = app(true, Phase::Ready);
+    let own = format!("/api/v1/sources?node={}", app.node.id);
+    let asked = Asked::of(app);
+    let admin = [JSON, ("authorization", "Bearer the-token-of-this-node")];
+    let body = r#"{"name":"a","kind":"rest","url":"https://u:canary@h.example/p?k=canary","topic":"t","paused":true,
+        "headers":{"X-Key":"canary"},"method":"POST","body":{"a":"canary"}}"#;
+    let made = asked.declared("POST", "/api/v1/sources", &admin, body).await;
+    assert_eq!((made.status, made.header("location")), (201, "/api/v1/sources/a"));
+    assert_eq!(asked.declared("POST", "/api/v1/sources", &admin, body).await.status, 409);
+    for path in ["/api/v1/sources", "/api/v1/sources/a", "/api/v1/sources?node=all", &own] {
+        let reader = asked.declared("GET", path, &[], "").await;
+        let text = String::from_utf8(reader.body.clone()).unwrap();
+        assert!(reader.status == 200 && !text.contains("canary") && text.contains("***"), "{path} {text}");
+        let text = asked.declared("GET", path, &admin, "").await.body;
+        assert_eq!(String::from_utf8(text).unwrap().matches("canary").count(), 4, "{path}");
+    }
+    refuse_sources(&asked, body).await;
+    let put = r#"{"kind":"rest","url":"https://h.example/other","topic":"t","paused":true}"#;
+    let put = asked.declared("PUT", "/api/v1/sources/a", &admin, put).await;
+    assert_eq!((put.status, put.json()["url"].clone()), (200, json!("https://h.example/other")));
+    let paused = asked.declared("POST", "/api/v1/sources/a/pause", &admin, "").await.json();
+    assert_eq!(paused["status"]["state"], "paused");
+    let second = put_name(body, "b");
+    assert_eq!(asked.declared("POST", "/api/v1/sources", &admin, &second).await.status, 201);
+    let page = asked.declared("GET", "/api/v1/sources?limit=1", &[], "").await.json();
+    assert_eq!((page["sources"][0]["name"].clone(), page["next"].clone()), (json!("a"), json!("a")));
+    let page = asked.declared("GET", "/api/v1/sources?limit=1&page=a", &[], "").await.json();
+    assert_eq!((page["sources"][0]["name"].clone(), page["next"].clone()), (json!("b"), Value::Null));
+    assert_eq!(asked.declared("DELETE", "/api/v1/sources/a", &admin, "").await.status, 204);
+    assert_eq!(asked.declared("GET", "/api/v1/sources/a", &[], "").await.status, 404);
+}
+
+fn put_name(body: &str, name: &str) -> String {
+    body.replace("\"name\":\"a\"", &format!("\"name\":\"{name}\""))
+}
+
+/// What is refused of whom, where a source `a` is registered.
+async fn refuse_sources(asked: &Asked, body: &str) {
+    let admin = [JSON, ("authorization", "Bearer the-token-of-this-node")];
+    for (method, path, body) in [
+        ("POST", "/api/v1/sources", body),
+        ("PUT", "/api/v1/sources/a", body),
+        ("DELETE", "/api/v1/sources/a", ""),
+        ("POST", "/api/v1/sources/a/pause", ""),
+        ("POST", "/api/v1/sources/test", body),
+    ] {
+        assert_eq!(asked.declared(method, path, &[JSON], body).await.status, 401, "{method} {path}");
+    }
+    for (method, path, body, status, field) in [
+        ("POST", "/api/v1/sources", "{", 400, ""),
+        ("POST", "/api/v1/sources", "[]", 422, ""),
+        (
+            "POST",
+            "/api/v1/sources",
+            r#"{"name":"b","kind":"rest","url":"http://127.1/","topic":"t"}"#,
+            422,
+            "url",
+        ),
+        (
+            "POST",
+            "/api/v1/sources",
+            r#"{"name":"b","kind":"rest","url":"http://h/","topic":"t","opne":[]}"#,
+            422,
+            "opne",
+        ),
+        (
+            "POST",
+            "/api/v1/sources",
+            r#"{"name":"b","kind":"sse","url":"http://h/","topic":"t","interval_ms":9}"#,
+            422,
+            "interval_ms",
+        ),
+        (
+            "POST",
+            "/api/v1/sources",
+            r#"{"name":"b","kind":"rest","url":"http://h/","topic":"t","emit":"a +"}"#,
+            422,
+            "emit",
+        ),
+        (
+            "POST",
+            "/api/v1/sources/test",
+            r#"{"name":"b","kind":"rest","url":"ftp://h/","topic":"t"}"#,
+            422,
+            "url",
+        ),
+        (
+            "PUT",
+            "/api/v1/sources/a",
+            r#"{"name":"b","kind":"rest","url":"http://h/","topic":"t"}"#,
+            422,
+            "name",
+        ),
+        ("PUT", "/api/v1/sources/c", r#"{"kind":"rest","url":"http://h/","topic":"t"}"#, 404, ""),
+        ("GET", "/api/v1/sources/c", "", 404, ""),
+        ("DELETE", "/api/v1/sources/c", "", 404, ""),
+        ("POST", "/api/v1/sources/c/resume", "", 404, ""),
+        ("GET", "/api/v1/sources?node=other", "", 404, ""),
+        ("GET", "/api/v1/sources?limit=0", "", 400, ""),
+    ] {
+        let answer = asked.declared(method, path, &admin, body).await;
+        let found = answer.json()["errors"][0]["field"].as_str().unwrap_or_default().to_owned();
+        assert_eq!((answer.status, found.as_str()), (status, field), "{method} {path} {body}");
+    }
+}

@@ -3,7 +3,7 @@
 use anode_shared::time::Micros;
 
 /// Over which time events are counted.
-const WINDOW: Micros = 10_000_000;
+const WINDOW: Micros = 5_000_000;
 /// How many are told one by one in that time: a hundredth of the events that are kept.
 const MOST: u32 = 20;
 
@@ -15,22 +15,11 @@ pub(super) struct Flood {
     left_out: u32,
 }
 
-/// What becomes of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Admitted {
-    /// Whether it is told by itself.
-    pub(super) tell: bool,
-    /// How many before it were not, and are to be told of together.
-    pub(super) left_out: u32,
-}
-
 impl Flood {
-    /// Decides on an event.
-    pub(super) fn admit(&mut self, now: Micros) -> Admitted {
-        let mut left_out = 0;
-        if now.saturating_sub(self.began) >= WINDOW {
-            left_out = self.left_out;
-            *self = Self { began: now, told: 0, left_out: 0 };
+    /// Whether an event is told by itself.
+    pub(super) fn admit(&mut self, now: Micros) -> bool {
+        if self.is_over(now) && self.left_out == 0 {
+            *self = Self { began: now, ..Self::default() };
         }
         let tell = self.told < MOST;
         if tell {
@@ -38,7 +27,21 @@ impl Flood {
         } else {
             self.left_out += 1;
         }
-        Admitted { tell, left_out }
+        tell
+    }
+
+    /// How many events of a window that is over were not told; they count as told from now on.
+    pub(super) fn left_out(&mut self, now: Micros) -> Option<u32> {
+        if !self.is_over(now) || self.left_out == 0 {
+            return None;
+        }
+        let left_out = self.left_out;
+        *self = Self { began: now, ..Self::default() };
+        Some(left_out)
+    }
+
+    fn is_over(&self, now: Micros) -> bool {
+        now.saturating_sub(self.began) >= WINDOW
     }
 }
 
@@ -49,9 +52,9 @@ mod tests {
     #[test]
     fn it_tells_some_and_counts_the_others() {
         let mut flood = Flood::default();
-        let told = (0..1_000).filter(|place| flood.admit(WINDOW + place).tell).count();
-        assert_eq!(told, MOST as usize);
-        assert_eq!(flood.admit(3 * WINDOW), Admitted { tell: true, left_out: 980 });
-        assert_eq!(flood.admit(3 * WINDOW + 1), Admitted { tell: true, left_out: 0 });
+        let told = (0..1_000).filter(|place| flood.admit(WINDOW + place)).count();
+        assert_eq!((told, flood.left_out(WINDOW + 1_000)), (MOST as usize, None));
+        assert_eq!((flood.left_out(2 * WINDOW), flood.left_out(3 * WINDOW)), (Some(980), None));
+        assert!(flood.admit(3 * WINDOW) && flood.left_out(9 * WINDOW).is_none());
     }
 }

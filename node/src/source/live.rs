@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anode_shared::source::{Beat, SourceDefinition, SourceError, SourceKind, SourceState, SourceView, Stage};
 use anode_shared::status::Level;
-use anode_shared::time::{Micros, to_rfc3339};
+use anode_shared::time::to_rfc3339;
 
 use super::figures::Figures;
 use super::flood::Flood;
@@ -22,7 +22,8 @@ pub(super) struct Notice {
     /// Counts over all sources.
     pub(super) totals: Totals,
     told: Box<Told>,
-    flood: Mutex<Flood>,
+    /// Of sources that go down, and of those that go up.
+    floods: Mutex<[Flood; 2]>,
 }
 
 impl fmt::Debug for Notice {
@@ -34,7 +35,7 @@ impl fmt::Debug for Notice {
 impl Notice {
     /// Nothing has happened yet.
     pub(super) fn new(told: Box<Told>) -> Self {
-        Self { version: AtomicU64::new(0), totals: Totals::default(), told, flood: Mutex::default() }
+        Self { version: AtomicU64::new(0), totals: Totals::default(), told, floods: Mutex::default() }
     }
 
     /// Tells that something happened.
@@ -42,16 +43,33 @@ impl Notice {
         (self.told)(level, kind, detail);
     }
 
-    /// The same for what may happen to all sources at once: only so many are told one by one.
-    fn tell_some(&self, (level, kind, detail): (Level, &str, String), now: Micros) {
-        let admitted = self.flood.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
-        if admitted.left_out > 0 {
-            let words = format!("{} more sources went up or down within a few seconds", admitted.left_out);
-            self.tell(Level::Warn, "sources_changed", &words);
+    /// Tells that a source went up or down. Only so many are told one by one.
+    fn tell_whether_up(&self, is_up: bool, detail: &str) {
+        let admitted = self.floods()[usize::from(is_up)].admit(system_time());
+        if admitted && is_up {
+            self.tell(Level::Info, "source_up", detail);
+        } else if admitted {
+            self.tell(Level::Warn, "source_down", detail);
         }
-        if admitted.tell {
-            self.tell(level, kind, &detail);
+    }
+
+    /// Tells of those together that were not told one by one.
+    pub(super) fn tell_of_others(&self) {
+        let now = system_time();
+        let [down, up] = {
+            let [down, up] = &mut *self.floods();
+            [down.left_out(now), up.left_out(now)]
+        };
+        if let Some(count) = down {
+            self.tell(Level::Warn, "sources_down", &format!("{count} more sources went down"));
         }
+        if let Some(count) = up {
+            self.tell(Level::Info, "sources_up", &format!("{count} more sources are live"));
+        }
+    }
+
+    fn floods(&self) -> MutexGuard<'_, [Flood; 2]> {
+        self.floods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The number of the newest change.
@@ -160,13 +178,12 @@ impl Live {
         }
         drop(up);
         let name = &self.definition.name;
-        let told = if is_up {
-            (Level::Info, "source_up", format!("{name} is live"))
+        let detail = if is_up {
+            format!("{name} is live")
         } else {
-            let words = format!("{name} is {}: {}", word(state), reason.unwrap_or("no reason is known"));
-            (Level::Warn, "source_down", words)
+            format!("{name} is {}: {}", word(state), reason.unwrap_or("no reason is known"))
         };
-        self.notice.tell_some(told, system_time());
+        self.notice.tell_whether_up(is_up, &detail);
     }
 
     /// A connection is open, and has given nothing yet.

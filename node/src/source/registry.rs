@@ -206,6 +206,7 @@ impl Sources {
 
     /// Begins to read everything that is registered, spread over the first seconds.
     pub fn start(&self) {
+        self.0.tracker.spawn(tell_of_others(self.0.notice.clone(), self.0.stop.clone()));
         let mut table = self.write();
         let spread = SPREAD.min(APART.saturating_mul(u32::try_from(table.entries.len()).unwrap_or(u32::MAX)));
         for entry in table.entries.values_mut().filter(|entry| entry.task.is_none() && entry.damage.is_none())
@@ -443,6 +444,16 @@ impl Sources {
         let bookmark = Bookmark::new(self.0.catalog.dir(), &live.definition);
         let reading = supervise(self.0.context.clone(), live.clone(), bookmark, first, stop.clone());
         Some(Task { stop, done: self.0.tracker.spawn(reading) })
+    }
+}
+
+/// Tells of events that were too many to be told one by one, until stopped.
+async fn tell_of_others(notice: Arc<Notice>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(1)) => notice.tell_of_others(),
+        }
     }
 }
 

@@ -93,6 +93,7 @@ async fn it_ends_each_fault_in_its_state_and_recovers_while_others_keep_their_pa
         assert!(rate > 4.0, "{name} made {rate:.1} records a second while others were in trouble");
         assert_eq!(subject.status(name).errors, 0, "{name}");
     }
+    sleep(Duration::from_secs(7)).await;
     assert_told(&subject, &cases);
     subject.sources.shutdown().await;
     subject.feed.stop().await;
@@ -108,8 +109,8 @@ fn made(subject: &Subject) -> BTreeMap<String, u64> {
 fn assert_told(subject: &Subject, cases: &[Case]) {
     let told = subject.told.lock().unwrap();
     let downs = told.iter().filter(|(_, kind, _)| kind == "source_down").count();
-    let more = told.iter().any(|(_, kind, _)| kind == "sources_changed");
-    assert!(downs >= 1 && (downs >= cases.len() || more), "{downs} of {}: {told:?}", cases.len());
+    let more = told.iter().any(|(_, kind, _)| kind == "sources_down");
+    assert!(downs >= 20 && (downs >= cases.len() || more), "{downs} of {}: {told:?}", cases.len());
     assert!(told.iter().all(|(_, kind, detail)| kind != "source_down" || !detail.contains("well-")));
 }
 
