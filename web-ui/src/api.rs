@@ -1,9 +1,12 @@
 //! Requests to the node's public API, and the token that they carry.
 
 use anode_shared::publish::Ack;
+use anode_shared::source::{FieldError, SourceDefinition, SourceTest, SourceView};
+use anode_shared::status::TopicStatus;
 use js_sys::Promise;
 use leptos::prelude::window;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, Response};
@@ -13,6 +16,8 @@ use crate::state::question::pairs;
 
 /// Under which name the browser keeps the token.
 const TOKEN: &str = "anode-token";
+/// How many topics are asked for at once: as many as a node gives.
+pub const TOPICS: usize = 10_000;
 
 /// A refusal, in the node's words.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -26,14 +31,31 @@ pub struct Problem {
     /// What to change.
     #[serde(default)]
     pub detail: String,
+    /// What is wrong with which field.
+    #[serde(default)]
+    pub errors: Vec<FieldError>,
 }
 
 impl Problem {
+    /// A refusal that came without an HTTP status.
+    pub fn new(code: &str, detail: String) -> Self {
+        Self { status: 0, code: code.to_owned(), detail, errors: Vec::new() }
+    }
+
     /// Whether asking the same again is no use, whatever the word.
     pub fn is_for_good(&self) -> bool {
         matches!(self.code.as_str(), "unauthorized" | "forbidden" | "not_found")
             || (400..500).contains(&self.status) && self.status != 429
     }
+}
+
+/// What a source is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// To be read no longer.
+    Pause,
+    /// To be read again.
+    Resume,
 }
 
 /// What a request learned about a socket that did not open.
@@ -85,8 +107,7 @@ pub fn forget_token() {
 /// # Errors
 /// With what the node said, or that it is not there.
 pub async fn publish(record: &str) -> Result<Published, Problem> {
-    let answer = request("POST", "/api/v1/records", Some(record), token()).await?;
-    serde_json::from_str(&answer).map_err(|_| unreadable(&answer))
+    ask("POST", "/api/v1/records", Some(record)).await
 }
 
 /// Asks why a socket was refused. Most nodes let everyone read, so the token is used only where it is asked for.
@@ -114,6 +135,88 @@ async fn ticket(token: String) -> Probe {
         Err(problem) if problem.status == 401 => Probe::Refused(problem),
         Err(_) => Probe::Fine,
     }
+}
+
+/// Asks whether the node takes the token; `None` where it does not answer.
+pub async fn is_token_good() -> Option<bool> {
+    let token = token()?;
+    match request("GET", "/api/v1/status", None, Some(token)).await {
+        Ok(_) => Some(true),
+        Err(problem) if matches!(problem.status, 401 | 403) => Some(false),
+        Err(_) => None,
+    }
+}
+
+/// The definition of a source, whole.
+///
+/// # Errors
+/// With what the node said, or that it is not there.
+pub async fn source(name: &str) -> Result<SourceDefinition, Problem> {
+    let view: SourceView = ask("GET", &format!("/api/v1/sources/{name}"), None).await?;
+    Ok(view.definition)
+}
+
+/// Registers a source, or replaces the one of its name.
+///
+/// # Errors
+/// With what the node said, or that it is not there.
+pub async fn register(definition: &SourceDefinition, replaces: bool) -> Result<(), Problem> {
+    let body = written(definition);
+    let path = format!("/api/v1/sources/{}", definition.name);
+    let (method, path) = if replaces { ("PUT", path.as_str()) } else { ("POST", "/api/v1/sources") };
+    request(method, path, Some(&body), token()).await.map(drop)
+}
+
+/// Tries a source without registering it.
+///
+/// # Errors
+/// With what the node said, or that it is not there.
+pub async fn test(definition: &SourceDefinition) -> Result<SourceTest, Problem> {
+    ask("POST", "/api/v1/sources/test", Some(&written(definition))).await
+}
+
+/// Tells a source what to do.
+///
+/// # Errors
+/// With what the node said, or that it is not there.
+pub async fn order(name: &str, order: Order) -> Result<(), Problem> {
+    let word = match order {
+        Order::Pause => "pause",
+        Order::Resume => "resume",
+    };
+    request("POST", &format!("/api/v1/sources/{name}/{word}"), None, token()).await.map(drop)
+}
+
+/// Deletes a source.
+///
+/// # Errors
+/// With what the node said, or that it is not there.
+pub async fn remove(name: &str) -> Result<(), Problem> {
+    request("DELETE", &format!("/api/v1/sources/{name}"), None, token()).await.map(drop)
+}
+
+#[derive(Deserialize)]
+struct TopicList {
+    topics: Vec<TopicStatus>,
+}
+
+/// The topics that the node holds; at most [`TOPICS`].
+///
+/// # Errors
+/// With what the node said, or that it is not there.
+pub async fn topics() -> Result<Vec<TopicStatus>, Problem> {
+    let list: TopicList = ask("GET", &format!("/api/v1/topics?limit={TOPICS}"), None).await?;
+    Ok(list.topics)
+}
+
+fn written(definition: &SourceDefinition) -> String {
+    // Strings as keys are all that JSON asks for.
+    serde_json::to_string(definition).unwrap_or_default()
+}
+
+async fn ask<T: DeserializeOwned>(method: &str, path: &str, body: Option<&str>) -> Result<T, Problem> {
+    let answer = request(method, path, body, token()).await?;
+    serde_json::from_str(&answer).map_err(|_| unreadable(&answer))
 }
 
 async fn request(
@@ -156,14 +259,10 @@ async fn read(text: Result<Promise, JsValue>) -> Result<JsValue, JsValue> {
 }
 
 fn absent() -> Problem {
-    Problem { status: 0, code: "unreachable".to_owned(), detail: "The node does not answer.".to_owned() }
+    Problem::new("unreachable", "The node does not answer.".to_owned())
 }
 
 fn unreadable(text: &str) -> Problem {
     let start: String = text.chars().take(200).collect();
-    Problem {
-        status: 0,
-        code: "unreadable".to_owned(),
-        detail: format!("The node's answer makes no sense: {start}"),
-    }
+    Problem::new("unreadable", format!("The node's answer makes no sense: {start}"))
 }

@@ -1,12 +1,13 @@
 //! What the page needs of the browser besides sockets and requests.
 
-use leptos::prelude::{document, window};
+use crate::state::route::Location;
+use leptos::prelude::{document, request_animation_frame, window};
 use leptos::task::spawn_local;
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{EventTarget, HtmlDocument, HtmlTextAreaElement, Storage};
+use web_sys::{Element, EventTarget, HtmlDocument, HtmlElement, HtmlTextAreaElement, MouseEvent, Storage};
 
 /// Milliseconds since the Unix epoch.
 pub fn now() -> f64 {
@@ -38,6 +39,56 @@ pub fn query() -> String {
 /// The fragment of the page's address.
 pub fn fragment() -> String {
     window().location().hash().unwrap_or_default()
+}
+
+/// The page's address on this node.
+pub fn location() -> Location {
+    Location { path: window().location().pathname().unwrap_or_default(), query: query() }
+}
+
+/// Goes to another address of this page, with a new entry in the history.
+pub fn push_address(address: &str) {
+    // Refused only for other origins.
+    let _ =
+        window().history().and_then(|history| history.push_state_with_url(&JsValue::NULL, "", Some(address)));
+}
+
+/// Calls `go` with the address where a plain click on a link stays on this page, and says whether `go` took it.
+pub fn on_links(go: impl Fn(&str) -> bool + 'static) {
+    let closure = Closure::<dyn Fn(MouseEvent)>::new(move |event: MouseEvent| {
+        let is_plain = event.button() == 0
+            && !(event.ctrl_key() || event.meta_key() || event.shift_key() || event.alt_key());
+        if !is_plain || event.default_prevented() {
+            return;
+        }
+        let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+        let link = target.and_then(|element| element.closest("a[href^='/']").ok().flatten());
+        let address =
+            link.filter(|link| !link.has_attribute("target")).and_then(|link| link.get_attribute("href"));
+        if address.is_some_and(|address| go(&address)) {
+            event.prevent_default();
+        }
+    });
+    // Fails only for listeners that are no functions.
+    let _ = document().add_event_listener_with_callback("click", closure.as_ref().unchecked_ref());
+    closure.forget();
+}
+
+/// Moves the focus to the element of that id, once it is there.
+pub fn focus(id: String) {
+    request_animation_frame(move || {
+        let element =
+            document().get_element_by_id(&id).and_then(|element| element.dyn_into::<HtmlElement>().ok());
+        if let Some(element) = element {
+            // Fails for no element.
+            let _ = element.focus();
+        }
+    });
+}
+
+/// Shows the top of the page.
+pub fn scroll_to_top() {
+    window().scroll_to_with_x_and_y(0.0, 0.0);
 }
 
 /// Writes the page's address anew, without a new entry in the history.

@@ -1,11 +1,18 @@
 //! What the page is made of: each component only shows state.
 
+pub mod el;
+pub mod control;
 pub mod copy;
 pub mod when;
 pub mod shape;
 pub mod sparkline;
 pub mod theme;
+pub mod title;
+pub mod banner;
+pub mod notice;
+pub mod access;
 pub mod header;
+pub mod node;
 pub mod summary;
 pub mod cards;
 pub mod records;
@@ -14,6 +21,17 @@ pub mod row;
 pub mod empty;
 pub mod publish;
 pub mod events;
+pub mod beats;
+pub mod source_state;
+pub mod source_menu;
+pub mod source_row;
+pub mod strip;
+pub mod steps;
+pub mod field;
+pub mod headers;
+pub mod source_fields;
+pub mod trial;
+pub mod json_tree;
 
 use leptos::prelude::*;
 

@@ -6,16 +6,21 @@ pub mod watch;
 use std::rc::Rc;
 use std::time::Duration;
 
+use anode_shared::source::SourceDefinition;
 use anode_shared::status::{Event, Status};
 use leptos::prelude::*;
+use leptos::task::spawn_local;
 
 use crate::api::{self, Problem};
 use crate::browser;
 use crate::live::on_attention;
+use crate::state::access::Access;
 use crate::state::figures::figures;
 use crate::state::link::Link;
 use crate::state::question::Question;
 use crate::state::records::Records;
+use crate::state::route::{Location, Route};
+use crate::state::sources::Sources;
 use crate::state::spark::Samples;
 
 /// A page that nobody looks at keeps its sockets this long: switching tabs for a moment costs nothing.
@@ -38,6 +43,14 @@ pub struct Page {
     pub samples: RwSignal<Samples>,
     /// Its recent events, newest first.
     pub events: RwSignal<Vec<Event>>,
+    /// Its sources; none until it named them.
+    pub sources: RwSignal<Option<Sources>>,
+    /// The page's address.
+    pub location: RwSignal<Location>,
+    /// The source that was registered or changed last: it stands out in the list.
+    pub fresh: RwSignal<Option<String>>,
+    /// What the last order came to.
+    pub notice: RwSignal<Option<Notice>>,
     /// What the live list asks for.
     pub question: RwSignal<Question>,
     /// Why the node does not answer that.
@@ -46,9 +59,20 @@ pub struct Page {
     pub records: RwSignal<Records>,
     /// Whether the stored records that a list begins with are all there.
     pub caught_up: RwSignal<bool>,
-    /// Whether the page has a token.
-    pub has_token: RwSignal<bool>,
+    /// Whether this browser may change anything.
+    pub access: RwSignal<Access>,
     streams: StoredValue<Option<Rc<Streams>>, LocalStorage>,
+}
+
+/// What an order came to, in words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    /// The words.
+    pub words: String,
+    /// Whether it failed.
+    pub is_bad: bool,
+    /// The source that was deleted: it can be registered again.
+    pub undo: Option<Box<SourceDefinition>>,
 }
 
 #[derive(Debug)]
@@ -69,16 +93,22 @@ impl Page {
             heard_at: RwSignal::default(),
             samples: RwSignal::default(),
             events: RwSignal::default(),
+            sources: RwSignal::default(),
+            location: RwSignal::new(browser::location()),
+            fresh: RwSignal::default(),
+            notice: RwSignal::default(),
             question: RwSignal::new(Question::from_query(&browser::query())),
             refusal: RwSignal::default(),
             records: RwSignal::default(),
             caught_up: RwSignal::default(),
-            has_token: RwSignal::new(api::token().is_some()),
+            access: RwSignal::default(),
             streams: StoredValue::new_local(None),
         };
         let streams = Rc::new(Streams { watch: watch::Watch::open(page), feed: feed::Feed::open(page) });
         page.streams.set_value(Some(Rc::clone(&streams)));
         page.follow_browser(streams);
+        page.look_at_token();
+        page.attend();
         set_interval(move || page.tick(), Duration::from_secs(1));
         page
     }
@@ -90,9 +120,76 @@ impl Page {
         }
         browser::set_address(&question.to_query());
         self.question.set(question);
+        self.with_streams(|streams| streams.feed.ask());
+    }
+
+    /// The page that is shown.
+    pub fn route(self) -> Memo<Route> {
+        Memo::new(move |_| self.location.with(Location::route))
+    }
+
+    /// Goes to an address of this page; `false` where it is none.
+    pub fn go(self, address: &str) -> bool {
+        let location = Location::of(address);
+        if location.route() == Route::Unknown {
+            return false;
+        }
+        browser::push_address(address);
+        browser::scroll_to_top();
+        self.arrive(location);
+        true
+    }
+
+    fn arrive(self, location: Location) {
+        if location.route() == Route::Records {
+            let question = Question::from_query(&location.query);
+            if question != self.question.get_untracked() {
+                self.question.set(question);
+                self.with_streams(|streams| streams.feed.ask());
+            }
+        }
+        self.location.set(location);
+        self.attend();
+    }
+
+    /// Reads the feed only while somebody looks at records.
+    fn attend(self) {
+        let is_shown = self.location.with_untracked(Location::route) == Route::Records;
+        self.with_streams(|streams| if is_shown { streams.feed.wake() } else { streams.feed.sleep() });
+    }
+
+    fn with_streams(self, then: impl FnOnce(&Streams)) {
         self.streams.with_value(|streams| {
             if let Some(streams) = streams {
-                streams.feed.ask();
+                then(streams);
+            }
+        });
+    }
+
+    /// Says what an order came to.
+    pub fn say(self, words: String, is_bad: bool) {
+        self.notice.set(Some(Notice { words, is_bad, undo: None }));
+    }
+
+    /// Says that an order was refused, and learns from it whether the token is any good.
+    pub fn refused(self, problem: &Problem) {
+        if matches!(problem.status, 401 | 403) {
+            self.look_at_token();
+        }
+        self.say(problem.detail.clone(), true);
+    }
+
+    /// Asks the node whether it takes this browser's token.
+    pub fn look_at_token(self) {
+        if api::token().is_none() {
+            return self.access.set(Access::None);
+        }
+        self.access.set(Access::Unknown);
+        spawn_local(async move {
+            match api::is_token_good().await {
+                Some(true) => self.access.set(Access::Granted),
+                Some(false) => self.access.set(Access::Refused),
+                None => {}
             }
         });
     }
@@ -108,7 +205,7 @@ impl Page {
             HIDDEN_PATIENCE_MS,
             move || {
                 to_wake.watch.wake();
-                to_wake.feed.wake();
+                self.attend();
             },
             move || {
                 to_sleep.watch.sleep();
@@ -117,12 +214,16 @@ impl Page {
         );
         browser::listen(&window(), "hashchange", move || {
             api::take_token();
-            self.has_token.set(api::token().is_some());
-            if self.has_token.get_untracked() && self.feed.get_untracked() == Link::Refused {
+            self.look_at_token();
+            if api::token().is_some() && self.watch.get_untracked() == Link::Refused {
                 streams.watch.reopen();
-                streams.feed.ask();
+                if self.location.with_untracked(Location::route) == Route::Records {
+                    streams.feed.ask();
+                }
             }
         });
+        browser::listen(&window(), "popstate", move || self.arrive(browser::location()));
+        browser::on_links(move |address| self.go(address));
     }
 
     fn tick(self) {

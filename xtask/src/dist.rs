@@ -4,3 +4,4 @@ pub(crate) mod names;
 pub(crate) mod pack;
 pub(crate) mod manifest;
 pub(crate) mod budget;
+pub(crate) mod css;

@@ -7,11 +7,15 @@ use anyhow::{Context as _, Result};
 use crate::bindgen;
 use crate::command::{root, run};
 use crate::dist::budget::{self, Size};
+use crate::dist::css;
 use crate::dist::names::{Files, name_all};
 use crate::dist::pack;
 use crate::screen::say;
 use crate::steps::{Step, run_all};
 use crate::wasm::{TARGET, ensure_toolchain};
+
+/// Leptos then gives all views one type instead of a type each, which makes the page a tenth smaller on the wire.
+const FLAGS: &str = "--cfg erase_components";
 
 /// `cargo xtask ui`.
 ///
@@ -43,6 +47,11 @@ pub(crate) fn build() -> Result<Vec<Size>> {
     pack::read(&generated, "", &mut files)?;
     pack::read(&root().join("web-ui/static"), "", &mut files)
         .context("the page's own files (index.html, boot.js, app.css)")?;
+    for (path, content) in &mut files {
+        if path.ends_with(".css") {
+            *content = css::shrink(&String::from_utf8_lossy(content)).into_bytes();
+        }
+    }
     let packed = pack::compress(name_all(files)?)?;
     pack::write(&packed, &root().join("web-ui/dist"))?;
     Ok(packed.iter().map(pack::Packed::size).collect())
@@ -57,6 +66,7 @@ fn compile() -> Result<PathBuf> {
     let toolchain = ensure_toolchain()?;
     let build = ["build", "--package", "web-ui", "--bin", "web-ui", "--profile", "wasm-release"];
     let mut cargo = toolchain.cargo(build);
-    run(cargo.args(["--target", TARGET]).env("CARGO_TARGET_DIR", target()))?;
+    cargo.args(["--target", TARGET]).env("CARGO_TARGET_DIR", target());
+    run(cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", FLAGS))?;
     Ok(target().join(TARGET).join("wasm-release/web-ui.wasm"))
 }

@@ -88,7 +88,7 @@ async fn it_shows_live_records_and_survives_a_restart() -> Result<()> {
     let mut node = Plan::new().args(&["--http", &format!("127.0.0.1:{port}")]).start().await?;
     let browser = Browser::start().await?;
     browser.show_as(SCREENS[0], false).await?;
-    browser.open(&node.url()).await?;
+    browser.open(&format!("{}/records", node.url())).await?;
     state(&browser, "live").await?;
     ensure_light(&browser, &node).await?;
     take_pictures(&browser, "empty").await?;
@@ -188,7 +188,7 @@ async fn it_takes_the_token_of_the_first_link_and_stays_usable() -> Result<()> {
     let mut node = Plan::new().start().await?;
     let browser = Browser::start().await?;
     browser.show_as(SCREENS[1], true).await?;
-    browser.open(&format!("{}/#token={}", node.url(), node.token())).await?;
+    browser.open(&format!("{}/records#token={}", node.url(), node.token())).await?;
     state(&browser, "live").await?;
     let hash = browser.run("return location.hash").await?;
     ensure!(

@@ -10,6 +10,9 @@ use axum::routing::get;
 
 include!(concat!(env!("OUT_DIR"), "/dashboard.rs"));
 
+/// The dashboard's pages: each is the same file as `/`, which reads its own address.
+const PAGES: [&str; 5] = ["/sources", "/sources/new", "/sources/{name}/edit", "/topics", "/records"];
+
 /// One file in its forms; the build script lists all of them in `DASHBOARD`.
 #[derive(Debug)]
 struct Asset {
@@ -26,8 +29,12 @@ struct Asset {
 
 /// Routes `/` and every file that the page names. The security headers come from the API's own layers.
 pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    DASHBOARD.iter().fold(Router::new(), |router, asset| {
-        router.route(asset.route, get(move |headers: HeaderMap| async move { answer(asset, &headers) }))
+    let routes = DASHBOARD.iter().flat_map(|asset| {
+        let pages: &[&str] = if asset.route == "/" { &PAGES } else { &[] };
+        pages.iter().chain([&asset.route]).map(move |route| (*route, asset))
+    });
+    routes.fold(Router::new(), |router, (route, asset)| {
+        router.route(route, get(move |headers: HeaderMap| async move { answer(asset, &headers) }))
     })
 }
 

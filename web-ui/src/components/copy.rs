@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 
+use super::el::{el, part, together};
+
 use crate::browser;
 
 /// How long the button says what it did.
@@ -25,10 +27,14 @@ pub fn Copy(
             set_timeout(move || said.set(""), SHOWN);
         });
     };
-    view! {
-        <button type="button" class="copy" aria-label=format!("Copy {what}") on:click=on_click>
-            {move || if said.get().is_empty() { "Copy" } else { said.get() }}
-        </button>
-        <span class="unseen" role="status">{said}</span>
-    }
+    together(vec![
+        el("button")
+            .attr("type", "button")
+            .class("copy")
+            .attr("aria-label", format!("Copy {what}"))
+            .on("click", on_click)
+            .put(part(move || if said.get().is_empty() { "Copy" } else { said.get() }))
+            .view(),
+        el("span").class("unseen").attr("role", "status").put(said).view(),
+    ])
 }

@@ -2,19 +2,12 @@
 
 use leptos::prelude::*;
 
-use super::copy::Copy;
+use super::el::el;
 use super::page;
+use super::steps::Snippet;
 use crate::browser;
+use crate::state::command::publish;
 use crate::state::question::Question;
-
-/// The command that publishes a first record to this very node.
-fn command() -> String {
-    format!(
-        "curl {}/api/v1/records \\\n  -H \"Authorization: Bearer $(cat anode-data/admin.token)\" \\\n  \
-         -H 'Content-Type: application/json' \\\n  -d '{{\"topic\": \"hello.world\", \"payload\": {{\"says\": \"hi\"}}}}'",
-        browser::origin()
-    )
-}
 
 /// How to get a first record, or a wider question.
 #[component]
@@ -22,32 +15,27 @@ pub fn Empty() -> impl IntoView {
     let page = page();
     let is_narrow = page.question.with(|question| *question != Question::default());
     if is_narrow {
-        return view! {
-            <div class="empty">
-                <p class="big">"No record matches yet."</p>
-                <p>"Listening: the next one that matches appears here by itself."</p>
-                <ShowAll />
-            </div>
-        }
-        .into_any();
+        return el("div")
+            .class("empty")
+            .put(el("p").class("big").put("No record matches yet."))
+            .put(el("p").put("Listening: the next one that matches appears here by itself."))
+            .put(view! { <ShowAll /> })
+            .view();
     }
-    view! {
-        <div class="empty">
-            <p class="big">"No record yet."</p>
-            <p>"Publish one, and it appears here by itself:"</p>
-            <div class="command">
-                <pre tabindex="0" role="group" aria-label="Command">
-                    {command()}
-                </pre>
-                <Copy text=Signal::stored(command()) what="command" />
-            </div>
-            <p>
-                "Run it in the folder in which the node was started, or put the token of "
-                <code>"anode link"</code>" in place of "<code>"$(…)"</code>"."
-            </p>
-        </div>
-    }
-    .into_any()
+    el("div")
+        .class("empty")
+        .put(el("p").class("big").put("No record yet."))
+        .put(el("p").put("Publish one, and it appears here by itself:"))
+        .put(view! { <Snippet text=publish(&browser::origin()) what="command" /> })
+        .put(
+            el("p")
+                .put("Run it in the folder in which the node was started, or put the token of ")
+                .put(el("code").put("anode link"))
+                .put(" in place of ")
+                .put(el("code").put("$(…)"))
+                .put("."),
+        )
+        .view()
 }
 
 /// What stands there while the node does not take the question.
@@ -56,20 +44,19 @@ pub fn Refused() -> impl IntoView {
     let page = page();
     let is_narrow = page.question.with(|question| *question != Question::default());
     let words = if is_narrow { "No records, until the question above is changed." } else { "No records." };
-    view! {
-        <div class="empty">
-            <p class="big">{words}</p>
-            {is_narrow.then(|| view! { <ShowAll /> })}
-        </div>
-    }
+    el("div")
+        .class("empty")
+        .put(el("p").class("big").put(words))
+        .put(is_narrow.then(|| view! { <ShowAll /> }))
+        .view()
 }
 
 #[component]
 fn ShowAll() -> impl IntoView {
     let page = page();
-    view! {
-        <button type="button" on:click=move |_| page.ask(Question::default())>
-            "Show every topic"
-        </button>
-    }
+    el("button")
+        .attr("type", "button")
+        .on("click", move |_| page.ask(Question::default()))
+        .put("Show every topic")
+        .view()
 }

@@ -3,6 +3,7 @@
 use anode_shared::status::{Event, Level, State};
 use leptos::prelude::*;
 
+use super::el::{Show, el, list, part};
 use super::page;
 use super::shape::Shape;
 use super::when::When;
@@ -14,21 +15,33 @@ pub fn Events() -> impl IntoView {
     let is_empty = move || page.events.with(Vec::is_empty);
     let none = move || {
         let words = if page.status.with(Option::is_some) { "Nothing happened yet." } else { "Loading …" };
-        is_empty().then(|| view! { <p class="hint">{words}</p> })
+        is_empty().then(|| el("p").class("hint").put(words).view())
     };
-    view! {
-        <section class="panel" aria-labelledby="events-title">
-            <h2 id="events-title">"Recent events"</h2>
-            {none}
-            <div class="scroll" tabindex="0" role="group" aria-label="Events">
-                <ol class="events">
-                    <For each=move || page.events.get() key=|event| (event.id, event.time.clone()) let:event>
-                        <One event />
-                    </For>
-                </ol>
-            </div>
-        </section>
-    }
+    let keys = move || page.events.with(|events| events.iter().map(key).collect());
+    let show = move |name: String| {
+        let event =
+            page.events.with_untracked(|events| events.iter().find(|event| key(event) == name).cloned());
+        event.map(|event| view! { <One event /> }).show()
+    };
+    el("section")
+        .class("panel")
+        .attr("aria-labelledby", "events-title")
+        .put(el("h2").attr("id", "events-title").put("Recent events"))
+        .put(part(none))
+        .put(
+            el("div")
+                .class("scroll")
+                .attr("tabindex", "0")
+                .attr("role", "group")
+                .attr("aria-label", "Events")
+                .put(el("ol").class("events").put(list(keys, show))),
+        )
+        .view()
+}
+
+/// What no other event has: a node that was started anew counts from one again.
+fn key(event: &Event) -> String {
+    format!("{} {}", event.id, event.time)
 }
 
 #[component]
@@ -38,14 +51,17 @@ fn One(event: Event) -> impl IntoView {
         Level::Warn => (State::Degraded, "Warning"),
         Level::Error => (State::Down, "Error"),
     };
-    view! {
-        <li>
-            <Shape state />
-            <div>
-                <span class="unseen">{word}": "</span>
-                {event.detail}
-                <small>{event.component} " · " {event.kind.replace('_', " ")} " · " <When time=event.time /></small>
-            </div>
-        </li>
-    }
+    el("li")
+        .put(view! { <Shape state /> })
+        .put(
+            el("div").put(el("span").class("unseen").put(word).put(": ")).put(event.detail).put(
+                el("small")
+                    .put(event.component)
+                    .put(" · ")
+                    .put(event.kind.replace('_', " "))
+                    .put(" · ")
+                    .put(view! { <When time=event.time /> }),
+            ),
+        )
+        .view()
 }

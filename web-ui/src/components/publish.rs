@@ -1,14 +1,17 @@
 //! A small form that publishes one record.
 
+use super::el::{El, Say, el, live, part, together};
 use anode_shared::publish::{Ack, check_topic};
-use leptos::ev::SubmitEvent;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use serde_json::value::RawValue;
+use web_sys::Event;
 
-use super::ask::Alert;
+use super::access::AccessHint;
+use super::control::{alert, labelled};
 use super::page;
 use crate::api::{self, Problem, Published};
+use crate::state::access::Access;
 use crate::state::row::short_id;
 use crate::streams::Page;
 
@@ -64,7 +67,7 @@ pub fn Publish() -> impl IntoView {
     let (topic, payload) =
         (RwSignal::new("hello.world".to_owned()), RwSignal::new(r#"{"says": "hi"}"#.to_owned()));
     let (outcome, is_busy) = (RwSignal::new(Outcome::default()), RwSignal::new(false));
-    let on_submit = move |event: SubmitEvent| {
+    let on_submit = move |event: Event| {
         event.prevent_default();
         if is_busy.get_untracked() {
             return;
@@ -83,50 +86,41 @@ pub fn Publish() -> impl IntoView {
     let error = move |pick: fn(&Outcome) -> &Option<String>| {
         Signal::derive(move || outcome.with(|o| pick(o).clone()))
     };
-    let (topic_error, payload_error) = (error(|o| &o.topic), error(|o| &o.payload));
-    view! {
-        <section class="panel publish" aria-labelledby="publish-title">
-            <h2 id="publish-title">"Publish a record"</h2>
-            <form on:submit=on_submit>
-                <div class="field">
-                    <label for="publish-topic">"Topic"</label>
-                    <input
-                        id="publish-topic"
-                        type="text"
-                        autocomplete="off"
-                        autocapitalize="off"
-                        spellcheck="false"
-                        aria-invalid=move || topic_error.get().is_some().to_string()
-                        aria-describedby="publish-topic-error"
-                        prop:value=topic
-                        on:input=move |event| topic.set(event_target_value(&event))
-                    />
-                    <Alert id="publish-topic-error" error=topic_error />
-                </div>
-                <div class="field">
-                    <label for="publish-payload">"Payload (JSON)"</label>
-                    <textarea
-                        id="publish-payload"
-                        rows="3"
-                        spellcheck="false"
-                        aria-invalid=move || payload_error.get().is_some().to_string()
-                        aria-describedby="publish-payload-error"
-                        prop:value=payload
-                        on:input=move |event| payload.set(event_target_value(&event))
-                    ></textarea>
-                    <Alert id="publish-payload-error" error=payload_error />
-                </div>
-                <Alert id="publish-error" error=error(|o| &o.other) />
-                <div class="bar">
-                    <button type="submit" class="primary" aria-disabled=move || is_busy.get().to_string()>
-                        "Publish"
-                    </button>
-                    <span role="status" class="stored">{error(|o| &o.stored)}</span>
-                </div>
-            </form>
-            <Token page />
-        </section>
-    }
+    let write = |control: El, value: RwSignal<String>| {
+        control.value(value).on("input", move |event| value.set(event_target_value(&event)))
+    };
+    let topic_field = write(el("input").attr("type", "text"), topic);
+    let payload_field = write(el("textarea").attr("rows", "3"), payload);
+    let button = el("button")
+        .attr("type", "submit")
+        .class("primary")
+        .attr("aria-disabled", live(move || is_busy.get().to_string()))
+        .put("Publish");
+    let stored = part(move || outcome.with(|outcome| outcome.stored.clone()));
+    let form = el("form")
+        .on("submit", on_submit)
+        .put(labelled("publish-topic", "Topic", topic_field, Say::Nothing, error(|o| &o.topic)))
+        .put(labelled(
+            "publish-payload",
+            "Payload (JSON)",
+            payload_field,
+            Say::Nothing,
+            error(|o| &o.payload),
+        ))
+        .put(alert("publish-error", "Publishing", error(|o| &o.other)))
+        .put(
+            el("div")
+                .class("bar")
+                .put(button)
+                .put(el("span").attr("role", "status").class("stored").put(stored)),
+        );
+    el("section")
+        .class("panel publish")
+        .attr("aria-labelledby", "publish-title")
+        .put(el("h2").attr("id", "publish-title").put("Publish a record"))
+        .put(form)
+        .put(view! { <Token page /> })
+        .view()
 }
 
 /// Whether this page may publish, and how it would.
@@ -134,26 +128,26 @@ pub fn Publish() -> impl IntoView {
 fn Token(page: Page) -> impl IntoView {
     let forget = move |_| {
         api::forget_token();
-        page.has_token.set(false);
+        page.access.set(Access::None);
     };
-    move || {
-        if page.has_token.get() {
-            view! {
-                <p class="hint">
-                    "This browser keeps the node's token. " <button type="button" class="copy" on:click=forget>"Forget it"</button>
-                </p>
-            }
-            .into_any()
-        } else {
-            view! {
-                <p class="hint">
-                    "This browser has no token. Unless the node runs with " <code>"--open-publish"</code>
-                    ", open the link that " <code>"anode link"</code> " prints."
-                </p>
-            }
-            .into_any()
+    part(move || {
+        if page.access.get().may_change() {
+            return el("p")
+                .class("hint")
+                .put("This browser keeps the node's token. ")
+                .put(el("button").attr("type", "button").class("copy").on("click", forget).put("Forget it"))
+                .view();
         }
-    }
+        together(vec![
+            view! { <AccessHint /> }.into_any(),
+            el("p")
+                .class("hint")
+                .put("Under ")
+                .put(el("code").put("--open-publish"))
+                .put(" it may publish all the same.")
+                .view(),
+        ])
+    })
 }
 
 #[cfg(test)]

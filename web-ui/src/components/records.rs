@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 
 use super::ask::Ask;
+use super::el::{el, memo, part, skeleton};
 use super::empty::{Empty, Refused};
 use super::page;
 use super::row::RowView;
@@ -18,23 +19,31 @@ const DRAWN: usize = 100;
 #[component]
 pub fn LiveRecords() -> impl IntoView {
     let page = page();
-    let is_paused = Memo::new(move |_| page.records.with(|records| records.is_paused()));
+    let is_paused = memo(move || page.records.with(|records| records.is_paused()));
     let toggle = move |_| {
         page.records.update(|records| if records.is_paused() { records.resume() } else { records.pause() });
     };
-    view! {
-        <section id="records" class="panel records" aria-labelledby="records-title" tabindex="-1">
-            <div class="title">
-                <h2 id="records-title">"Live records"</h2>
-                <Note page />
-                <button type="button" class="pause" on:click=toggle>
-                    {move || if is_paused.get() { "Resume" } else { "Pause" }}
-                </button>
-            </div>
-            <Ask />
-            <List page />
-        </section>
-    }
+    el("section")
+        .attr("id", "records")
+        .class("panel records")
+        .attr("aria-labelledby", "records-title")
+        .attr("tabindex", "-1")
+        .put(
+            el("div")
+                .class("title")
+                .put(el("h2").attr("id", "records-title").put("Live records"))
+                .put(view! { <Note page /> })
+                .put(
+                    el("button")
+                        .attr("type", "button")
+                        .class("pause")
+                        .on("click", toggle)
+                        .put(part(move || if is_paused.get() { "Resume" } else { "Pause" })),
+                ),
+        )
+        .put(view! { <Ask /> })
+        .put(view! { <List page /> })
+        .view()
 }
 
 /// How many rows are held back or left out.
@@ -54,7 +63,7 @@ fn Note(page: Page) -> impl IntoView {
             }
         })
     };
-    view! { <span class="note number">{note}</span> }
+    el("span").class("note number").put(part(note)).view()
 }
 
 fn words(number: u64) -> String {
@@ -73,7 +82,7 @@ enum Place {
 
 #[component]
 fn List(page: Page) -> impl IntoView {
-    let place = Memo::new(move |_| match page.records.with(|records| records.rows().len()) {
+    let place = memo(move || match page.records.with(|records| records.rows().len()) {
         _ if page.feed.get() == Link::Refused => Place::Refused,
         0 if page.caught_up.get() => Place::Empty,
         0 => Place::Loading,
@@ -82,48 +91,42 @@ fn List(page: Page) -> impl IntoView {
     let drawn = RwSignal::new(DRAWN);
     let rows =
         move || page.records.with(|records| records.rows().take(drawn.get()).cloned().collect::<Vec<_>>());
-    let older =
-        Memo::new(move |_| page.records.with(|records| records.rows().len().saturating_sub(drawn.get())));
+    let older = memo(move || page.records.with(|records| records.rows().len().saturating_sub(drawn.get())));
     let more = move || {
         (older.get() > 0).then(|| {
-            view! {
-                <button type="button" class="more" on:click=move |_| drawn.set(SHOWN)>
-                    {move || format!("Show {} older", older.get())}
-                </button>
-            }
+            el("button")
+                .attr("type", "button")
+                .class("more")
+                .on("click", move |_| drawn.set(SHOWN))
+                .put(part(move || format!("Show {} older", older.get())))
+                .view()
         })
     };
-    move || match place.get() {
+    part(move || match place.get() {
         Place::Loading => view! { <Skeleton /> }.into_any(),
         Place::Empty => view! { <Empty /> }.into_any(),
         Place::Refused => view! { <Refused /> }.into_any(),
-        Place::Rows => view! {
-            <div class="list">
-                <div class="columns-of-rows" aria-hidden="true">
-                    <span>"Time"</span>
-                    <span>"Topic"</span>
-                    <span>"Payload"</span>
-                    <span>"From"</span>
-                    <span>"Id"</span>
-                </div>
-                <ol class="rows">
-                    <For each=rows key=|entry| entry.key let:entry>
-                        <RowView row=entry.row />
-                    </For>
-                </ol>
-                {more}
-            </div>
-        }
-        .into_any(),
-    }
+        Place::Rows => el("div")
+            .class("list")
+            .put(
+                el("div")
+                    .class("columns-of-rows")
+                    .attr("aria-hidden", "true")
+                    .put(el("span").put("Time"))
+                    .put(el("span").put("Topic"))
+                    .put(el("span").put("Payload"))
+                    .put(el("span").put("From"))
+                    .put(el("span").put("Id")),
+            )
+            .put(el("ol").class("rows").put(view! { <For each=rows key=|entry| entry.key let:entry>
+                <RowView row=entry.row />
+            </For> }))
+            .put(part(more))
+            .view(),
+    })
 }
 
 #[component]
 fn Skeleton() -> impl IntoView {
-    view! {
-        <div class="skeleton" role="status">
-            <span class="unseen">"Loading records"</span>
-            {[(); 6].map(|()| view! { <i></i> })}
-        </div>
-    }
+    skeleton("Loading records")
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use leptos::prelude::*;
 
 use super::copy::Copy;
+use super::el::{el, live, part};
 use super::page;
 use super::when::When;
 use crate::state::question::Question;
@@ -21,15 +22,13 @@ pub fn RowView(
             let record = Arc::new(RecordRow::clone(record));
             view! { <RecordView record /> }.into_any()
         }
-        Row::Gap(gap) => view! {
-            <li class="gap">
-                <strong>"Gap"</strong>
-                <span>{gap_words(gap)}</span>
-                <code>{format!("{} {}–{}", short_id(&gap.log), gap.from, gap.to)}</code>
-            </li>
-        }
-        .into_any(),
-        Row::Note(text) => view! { <li class="gap">{text.clone()}</li> }.into_any(),
+        Row::Gap(gap) => el("li")
+            .class("gap")
+            .put(el("strong").put("Gap"))
+            .put(el("span").put(gap_words(gap)))
+            .put(el("code").put(format!("{} {}–{}", short_id(&gap.log), gap.from, gap.to)))
+            .view(),
+        Row::Note(text) => el("li").class("gap").put(text.clone()).view(),
     }
 }
 
@@ -37,23 +36,23 @@ pub fn RowView(
 fn RecordView(record: Arc<RecordRow>) -> impl IntoView {
     let is_open = RwSignal::new(false);
     let shown = Arc::clone(&record);
-    view! {
-        <li class="row" data-record-id=record.id.clone()>
-            <button
-                type="button"
-                class="line"
-                aria-expanded=move || is_open.get().to_string()
-                on:click=move |_| is_open.update(|open| *open = !*open)
-            >
-                <When time=record.time.clone() />
-                <span class="topic">{record.topic.clone()}</span>
-                <span class="preview">{record.payload.preview()}</span>
-                <span class="from">{record.from.clone()}</span>
-                <span class="id" title=record.id.clone()>{short_id(&record.id)}</span>
-            </button>
-            {move || is_open.get().then(|| view! { <Detail record=Arc::clone(&shown) /> })}
-        </li>
-    }
+    el("li")
+        .class("row")
+        .attr("data-record-id", record.id.clone())
+        .put(
+            el("button")
+                .attr("type", "button")
+                .class("line")
+                .attr("aria-expanded", live(move || is_open.get().to_string()))
+                .on("click", move |_| is_open.update(|open| *open = !*open))
+                .put(view! { <When time=record.time.clone() /> })
+                .put(el("span").class("topic").put(record.topic.clone()))
+                .put(el("span").class("preview").put(record.payload.preview()))
+                .put(el("span").class("from").put(record.from.clone()))
+                .put(el("span").class("id").attr("title", record.id.clone()).put(short_id(&record.id))),
+        )
+        .put(part(move || is_open.get().then(|| view! { <Detail record=Arc::clone(&shown) /> })))
+        .view()
 }
 
 #[component]
@@ -68,57 +67,49 @@ fn Detail(record: Arc<RecordRow>) -> impl IntoView {
     });
     let layouts = matches!(record.payload, Payload::Json(_)).then(|| {
         let choice = move |pretty: bool, name: &'static str| {
-            view! {
-                <button
-                    type="button"
-                    aria-pressed=move || (is_pretty.get() == pretty).to_string()
-                    on:click=move |_| is_pretty.set(pretty)
-                >
-                    {name}
-                </button>
-            }
+            el("button")
+                .attr("type", "button")
+                .attr("aria-pressed", live(move || (is_pretty.get() == pretty).to_string()))
+                .on("click", move |_| is_pretty.set(pretty))
+                .put(name)
+                .view()
         };
-        view! {
-            <div class="switch" role="group" aria-label="Layout">
-                {choice(true, "Pretty")} {choice(false, "Raw")}
-            </div>
-        }
+        el("div")
+            .class("switch")
+            .attr("role", "group")
+            .attr("aria-label", "Layout")
+            .put(choice(true, "Pretty"))
+            .put(choice(false, "Raw"))
+            .view()
     });
-    view! {
-        <div class="opened">
-            <dl class="facts">
-                <Fact name="Time" value=Some(record.time.clone()) />
-                <Fact name="From" value=record.from.clone() />
-                <Fact name="Signed" value=record.signed.clone() />
-                <Fact name="Type" value=Some(record.payload.kind().to_owned()) />
-                <div class="wide">
-                    <dt>"Id"</dt>
-                    <dd>
-                        <code>{record.id.clone()}</code>
-                        <Copy text=Signal::stored(id) what="record id" />
-                        <a href=format!("/api/v1/records/{}", record.id)>"Proof"</a>
-                    </dd>
-                </div>
-            </dl>
-            <div class="bar">
-                {layouts} <Copy text what="payload" />
-                <button type="button" class="copy" on:click=only>
-                    "Only this topic"
-                </button>
-            </div>
-            <pre tabindex="0" role="group" aria-label="Payload">{text}</pre>
-        </div>
-    }
+    el("div")
+        .class("opened")
+        .put(
+            el("dl")
+                .class("facts")
+                .put(view! { <Fact name="Time" value=Some(record.time.clone()) /> })
+                .put(view! { <Fact name="From" value=record.from.clone() /> })
+                .put(view! { <Fact name="Signed" value=record.signed.clone() /> })
+                .put(view! { <Fact name="Type" value=Some(record.payload.kind().to_owned()) /> })
+                .put(
+                    el("div").class("wide").put(el("dt").put("Id")).put(
+                        el("dd")
+                            .put(el("code").put(record.id.clone()))
+                            .put(view! { <Copy text=Signal::stored(id) what="record id" /> })
+                            .put(el("a").attr("href", format!("/api/v1/records/{}", record.id)).put("Proof")),
+                    ),
+                ),
+        )
+        .put(
+            el("div").class("bar").put(layouts).put(view! { <Copy text what="payload" /> }).put(
+                el("button").attr("type", "button").class("copy").on("click", only).put("Only this topic"),
+            ),
+        )
+        .put(el("pre").attr("tabindex", "0").attr("role", "group").attr("aria-label", "Payload").put(text))
+        .view()
 }
 
 #[component]
 fn Fact(name: &'static str, value: Option<String>) -> impl IntoView {
-    value.map(|value| {
-        view! {
-            <div>
-                <dt>{name}</dt>
-                <dd>{value}</dd>
-            </div>
-        }
-    })
+    value.map(|value| el("div").put(el("dt").put(name)).put(el("dd").put(value)).view())
 }

@@ -3,27 +3,24 @@
 use anode_shared::status::State;
 use leptos::prelude::*;
 
+use super::el::{el, memo, part, together};
 use super::page;
 use super::shape::Shape;
-use crate::state::ago::ago;
 use crate::state::link::Link;
 use crate::state::summary::summary;
 
-/// One sentence, and how old it is where it is not the present.
+/// One sentence.
 #[component]
 pub fn Summary() -> impl IntoView {
     let page = page();
-    let shown =
-        Memo::new(move |_| page.status.with(|status| status.as_ref().map(|s| summary(&s.components))));
-    let stale = move || {
-        let is_stale = !page.is_live() && page.status.with(Option::is_some);
-        is_stale.then(|| format!("Last heard {}: ", ago(page.heard_at.get(), page.now.get())))
-    };
+    let shown = memo(move || page.status.with(|status| status.as_ref().map(|s| summary(&s.components))));
     let sentence = move || match shown.get() {
         Some((state, sentence)) => {
             let state = if page.is_live() { state } else { State::Off };
-            view! { <Shape state /> <span class="stale">{stale}</span> <span role="status">{sentence}</span> }
-                .into_any()
+            together(vec![
+                view! { <Shape state /> }.into_any(),
+                el("span").attr("role", "status").put(sentence).view(),
+            ])
         }
         None => {
             let words = match page.watch.get() {
@@ -31,8 +28,8 @@ pub fn Summary() -> impl IntoView {
                 Link::Refused => "The node lets nobody look without a token.",
                 _ => "Asking the node how it is …",
             };
-            view! { <span role="status">{words}</span> }.into_any()
+            el("span").attr("role", "status").put(words).view()
         }
     };
-    view! { <p class="summary">{sentence}</p> }
+    el("p").class("summary").put(part(sentence)).view()
 }

@@ -2,6 +2,8 @@
 
 use leptos::prelude::*;
 
+use super::el::{el, live};
+
 use crate::browser;
 
 /// Under which name the browser keeps the choice; `boot.js` reads it before the first paint.
@@ -26,15 +28,17 @@ pub fn Theme() -> impl IntoView {
         theme.set(choice.to_owned());
     };
     let button = move |(choice, name): (&'static str, &'static str)| {
-        view! {
-            <button
-                type="button"
-                aria-pressed=move || (theme.get() == choice).to_string()
-                on:click=move |_| choose(choice)
-            >
-                {name}
-            </button>
-        }
+        el("button")
+            .attr("type", "button")
+            .attr("aria-pressed", live(move || (theme.get() == choice).to_string()))
+            .on("click", move |_| choose(choice))
+            .put(name)
+            .view()
     };
-    view! { <div class="switch" role="group" aria-label="Theme">{CHOICES.map(button)}</div> }
+    el("div")
+        .class("switch")
+        .attr("role", "group")
+        .attr("aria-label", "Theme")
+        .put(CHOICES.map(button))
+        .view()
 }

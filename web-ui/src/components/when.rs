@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use super::el::{el, part};
 use super::page;
 use crate::state::ago::ago;
 use crate::state::row::millis;
@@ -14,5 +15,5 @@ pub fn When(
 ) -> impl IntoView {
     let now = page().now;
     let at = millis(&time);
-    view! { <time datetime=time.clone() title=time>{move || ago(at, now.get())}</time> }
+    el("time").attr("datetime", time.clone()).attr("title", time).put(part(move || ago(at, now.get()))).view()
 }

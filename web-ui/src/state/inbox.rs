@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use anode_shared::frames::{Frame, GapBody, RECORD_FRAME_START, RecordBody};
+use anode_shared::frames::{Frame, GapBody, GapReason, RECORD_FRAME_START, RecordBody};
+use serde::Deserialize;
 
 use super::records::SHOWN;
 use super::row::Row;
@@ -26,7 +27,37 @@ pub fn read(text: String) -> Option<Message> {
     if text.as_bytes().starts_with(RECORD_FRAME_START) {
         return Some(Message::Record { id: id(&text)?, text });
     }
-    serde_json::from_str(&text).ok().map(Message::Frame)
+    let flat: Flat = serde_json::from_str(&text).ok()?;
+    flat.frame().map(Message::Frame)
+}
+
+/// Every frame of a feed but records, in one flat shape: a tagged enum would be read twice.
+#[derive(Deserialize)]
+struct Flat {
+    r#type: String,
+    cursor: Option<String>,
+    code: Option<String>,
+    detail: Option<String>,
+    log: Option<String>,
+    from: Option<u64>,
+    to: Option<u64>,
+    reason: Option<GapReason>,
+}
+
+impl Flat {
+    fn frame(self) -> Option<Frame> {
+        Some(match self.r#type.as_str() {
+            "caught_up" => Frame::CaughtUp { cursor: self.cursor? },
+            "cursor" => Frame::Cursor { cursor: self.cursor? },
+            "subscribed" => Frame::Subscribed { cursor: self.cursor? },
+            "gap" => {
+                Frame::Gap(GapBody { log: self.log?, from: self.from?, to: self.to?, reason: self.reason? })
+            }
+            "error" => Frame::Error { reference: None, n: None, code: self.code?, detail: self.detail? },
+            // This page publishes by requests.
+            _ => return None,
+        })
+    }
 }
 
 /// The id of a record frame. Nodes write it first, and it holds nothing that JSON escapes.
@@ -118,8 +149,17 @@ mod tests {
         assert_eq!(id, "o/l/7");
         let other_order = r#"{"type":"record","topic":"a","time":"","id":"o/l/8","source":null,"publisher":null,"payload":1}"#;
         assert!(matches!(read(other_order.to_owned()), Some(Message::Record { id, .. }) if id == "o/l/8"));
-        let cursor = read(r#"{"type":"cursor","cursor":"c"}"#.to_owned());
-        assert_eq!(cursor, Some(Message::Frame(Frame::Cursor { cursor: "c".to_owned() })));
+        let cursor = || "c".to_owned();
+        let gap = GapBody { log: "o/l".to_owned(), from: 1, to: 2, reason: GapReason::Expired };
+        for frame in [
+            Frame::Cursor { cursor: cursor() },
+            Frame::CaughtUp { cursor: cursor() },
+            Frame::Subscribed { cursor: cursor() },
+            Frame::Gap(gap),
+            Frame::Error { reference: None, n: None, code: "bad_topic".to_owned(), detail: "d".to_owned() },
+        ] {
+            assert_eq!(read(serde_json::to_string(&frame).unwrap()), Some(Message::Frame(frame)));
+        }
         for unknown in ["", "{", r#"{"type":"later"}"#, r#"{"type":"record",}"#] {
             assert_eq!(read(unknown.to_owned()), None, "{unknown}");
         }

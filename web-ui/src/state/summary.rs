@@ -35,7 +35,8 @@ pub fn summary(components: &Components) -> (State, String) {
 
 fn trouble(components: &[(&str, &Component)], word: &str) -> String {
     let names: Vec<&str> = components.iter().map(|(name, _)| *name).collect();
-    let verb = if names.len() == 1 { "is" } else { "are" };
+    let is_one = names.len() == 1 && names != ["sources"];
+    let verb = if is_one { "is" } else { "are" };
     let reason = match components {
         [(_, Component { detail: Some(detail), .. })] => format!(": {}", detail.trim_end_matches('.')),
         _ => String::new(),
@@ -84,6 +85,7 @@ mod tests {
                 "Everything that exists works: pipeline, store and feed.",
             ),
             ([off; 6], State::Off, "Nothing runs yet."),
+            ([slow, ok, ok, off, off, ok], State::Degraded, "Sources are degraded: the disk is slow."),
             ([off, ok, slow, off, off, ok], State::Degraded, "Store is degraded: the disk is slow."),
             (
                 [off, slow, full, off, off, ok],

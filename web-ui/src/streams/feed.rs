@@ -43,7 +43,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Opens the stream with the page's question.
+    /// Makes the stream, which sleeps.
     pub fn open(page: Page) -> Rc<Self> {
         let feed = Rc::new_cyclic(|me| Self {
             page,
@@ -57,8 +57,8 @@ impl Feed {
             draw_after: Cell::default(),
             slept_at: Cell::default(),
         });
-        feed.line.get_or_init(|| Line::new(Rc::clone(&feed) as Rc<dyn Owner>));
-        feed.ask();
+        // It sleeps until somebody looks at records.
+        feed.line.get_or_init(|| Line::new(Rc::clone(&feed) as Rc<dyn Owner>)).sleep();
         feed
     }
 
@@ -66,6 +66,7 @@ impl Feed {
     pub fn ask(&self) {
         self.place.take();
         self.inbox.take();
+        self.slept_at.take();
         self.caught_up.set(false);
         self.page.caught_up.set(false);
         self.page.records.update(|records| records.clear());
@@ -73,11 +74,7 @@ impl Feed {
         match self.page.question.with_untracked(|question| question.patterns().map(drop)) {
             Ok(()) => self.with_line(Line::open),
             Err(error) => {
-                self.refused(Problem {
-                    status: 400,
-                    code: "bad_topic".to_owned(),
-                    detail: error.to_string(),
-                });
+                self.refused(Problem::new("bad_topic", error.to_string()));
             }
         }
     }
@@ -96,7 +93,7 @@ impl Feed {
 
     /// Closes it until it is woken.
     pub fn sleep(&self) {
-        self.slept_at.set(Some(browser::now()));
+        self.slept_at.set(self.slept_at.get().or_else(|| Some(browser::now())));
         self.with_line(Line::sleep);
     }
 
@@ -189,7 +186,7 @@ impl Owner for Feed {
                 self.with_line(Line::works);
             }
             Some(Message::Frame(Frame::Error { code, detail, .. })) => {
-                self.refused(Problem { status: 0, code, detail });
+                self.refused(Problem::new(&code, detail));
             }
             // Until the question is answered, a socket sends what was not asked for.
             Some(_) if !self.is_answered.get() => {}

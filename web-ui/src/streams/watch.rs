@@ -11,6 +11,7 @@ use crate::api::Problem;
 use crate::browser;
 use crate::live::{Line, Owner};
 use crate::state::events;
+use crate::state::heard;
 use crate::state::link::Link;
 
 /// The stream of what the node says of itself.
@@ -18,14 +19,15 @@ use crate::state::link::Link;
 pub struct Watch {
     page: Page,
     line: OnceCell<Line>,
-    /// Whether the next events are the first of a connection.
-    is_first: Cell<bool>,
+    /// Whether the next events, and the next sources, are the first of a connection.
+    is_first: [Cell<bool>; 2],
 }
 
 impl Watch {
     /// Opens the stream.
     pub fn open(page: Page) -> Rc<Self> {
-        let watch = Rc::new(Self { page, line: OnceCell::new(), is_first: Cell::new(true) });
+        let watch =
+            Rc::new(Self { page, line: OnceCell::new(), is_first: [Cell::new(true), Cell::new(true)] });
         watch.line.get_or_init(|| Line::new(Rc::clone(&watch) as Rc<dyn Owner>)).open();
         watch
     }
@@ -58,7 +60,7 @@ impl Owner for Watch {
     }
 
     fn hello(&self) -> Option<String> {
-        self.is_first.set(true);
+        self.is_first.iter().for_each(|first| first.set(true));
         None
     }
 
@@ -68,16 +70,22 @@ impl Owner for Watch {
 
     fn message(&self, text: String) {
         // What this page does not know (other nodes may say more) is passed over.
-        match serde_json::from_str(&text) {
-            Ok(status::Watch::Status(status)) => {
+        match heard::read(&text) {
+            Some(status::Watch::Status(status)) => {
                 self.page.heard_at.set(browser::now());
                 self.page.status.set(Some(*status));
             }
-            Ok(status::Watch::Events { events: news }) => {
-                let is_first = self.is_first.replace(false);
+            Some(status::Watch::Events { events: news }) => {
+                let is_first = self.is_first[0].replace(false);
                 self.page.events.update(|kept| events::merge(kept, news, is_first));
             }
-            Ok(status::Watch::Sources { .. }) | Err(_) => {}
+            Some(status::Watch::Sources { sources, removed }) => {
+                let is_first = self.is_first[1].replace(false);
+                self.page.sources.update(|kept| {
+                    kept.get_or_insert_default().merge(sources, &removed, is_first);
+                });
+            }
+            None => {}
         }
         self.with_line(Line::works);
     }

@@ -116,6 +116,27 @@ async fn it_routes_every_file_of_this_build() {
     }
 }
 
+#[tokio::test]
+async fn it_answers_every_page_with_the_same_file() {
+    let router: Router = router();
+    let page = DASHBOARD.iter().find(|asset| asset.route == "/").unwrap();
+    for (path, expected) in [
+        ("/sources", 200),
+        ("/sources/new", 200),
+        ("/sources/coinbase-btc/edit", 200),
+        ("/topics", 200),
+        ("/records?topics=a.*", 200),
+        ("/sources/coinbase-btc", 404),
+        ("/nothing", 404),
+    ] {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        let answer = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), expected, "{path}");
+        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(body == page.plain, expected == 200, "{path}");
+    }
+}
+
 #[test]
 fn it_holds_nothing_inline_that_the_policy_would_block() {
     let page = DASHBOARD.iter().find(|asset| asset.route == "/").unwrap();

@@ -1,0 +1,57 @@
+//! A message of the watch. All kinds are read by one flat shape: deciding by `type` first would mean reading twice.
+
+use anode_shared::source::SourceView;
+use anode_shared::status::{Components, Event, NodeStatus, Status, Watch};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Flat {
+    node: Option<NodeStatus>,
+    components: Option<Components>,
+    events: Option<Vec<Event>>,
+    sources: Option<Vec<SourceView>>,
+    removed: Option<Vec<String>>,
+}
+
+/// Reads a message; `None` where it is of a kind that this page does not know.
+pub fn read(text: &str) -> Option<Watch> {
+    let flat: Flat = serde_json::from_str(text).ok()?;
+    match flat {
+        Flat { node: Some(node), components: Some(components), .. } => {
+            Some(Watch::Status(Box::new(Status { node, components })))
+        }
+        Flat { events: Some(events), .. } => Some(Watch::Events { events }),
+        Flat { sources: Some(sources), removed, .. } => {
+            Some(Watch::Sources { sources, removed: removed.unwrap_or_default() })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::source::tests::source;
+    use anode_shared::source::SourceState;
+
+    #[test]
+    fn it_reads_what_the_node_writes() {
+        let off = r#"{"state":"off","detail":null,"since":"","figure":1}"#;
+        let status = format!(
+            r#"{{"node":{{"id":"","name":"n","network":"","version":"","uptime_s":0,"addresses":[],"retention":{{"age_s":0,"bytes":0}}}},
+                "components":{{"sources":{off},"pipeline":{off},"gossip":{off},"archive":{off},"store":{off},"feed":{off}}}}}"#
+        );
+        let event = r#"{"id":1,"time":"","level":"info","component":"a","kind":"b","detail":"c"}"#;
+        for message in [
+            Watch::Status(Box::new(serde_json::from_str(&status).unwrap())),
+            Watch::Events { events: vec![serde_json::from_str(event).unwrap()] },
+            Watch::Events { events: Vec::new() },
+            Watch::Sources { sources: vec![source("a", SourceState::Live)], removed: vec!["b".to_owned()] },
+        ] {
+            assert_eq!(read(&serde_json::to_string(&message).unwrap()), Some(message));
+        }
+        for unknown in ["", "{}", r#"{"type":"peers","peers":[]}"#, r#"{"type":"status","node":{}}"#] {
+            assert_eq!(read(unknown), None, "{unknown}");
+        }
+    }
+}
