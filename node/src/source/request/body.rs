@@ -19,6 +19,9 @@ use crate::source::failure::Failure;
 /// How much is decompressed at a time: as much as hyper reads at a time.
 const CHUNK: usize = 16 << 10;
 
+/// From which length on a body gets all the room that it may need.
+const LARGE: usize = 1 << 20;
+
 /// How a body may be read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Reading {
@@ -164,6 +167,11 @@ impl Body {
             return self.too_long(self.reading.limit.unwrap_or_default());
         }
         let host = &self.host;
+        if inner.is_some_and(|inner| inner.is::<TooWide>()) {
+            return failure(format!(
+                "{host} compresses by brotli with a window above 4 MiB, more than is taken; ask for another form by the header Accept-Encoding: gzip"
+            ));
+        }
         match inner.and_then(|inner| inner.downcast_ref::<hyper::Error>()) {
             Some(error) if is_cut(error) => failure(format!(
                 "{host} closed the connection within the body, after {} bytes",
@@ -189,13 +197,14 @@ fn is_cut(error: &hyper::Error) -> bool {
     error.is_incomplete_message() || io.is_some_and(|error| ends.contains(&error.kind()))
 }
 
-/// Makes room for `more` bytes: twice as much each time, but never more than the limit needs.
+/// Makes room for `more` bytes: twice as much each time, and past [`LARGE`] as much as the limit needs at once. Pages
+/// that are never written to cost nothing; old and new room side by side would.
 fn grow(whole: &mut Vec<u8>, more: usize, limit: Option<u64>) {
     let needed = whole.len() + more;
     if needed > whole.capacity() {
-        let most = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-        let wanted = whole.capacity().saturating_mul(2).min(most).max(needed);
-        whole.reserve_exact(wanted - whole.len());
+        let most = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(needed);
+        let wanted = if needed > LARGE { most } else { whole.capacity().saturating_mul(2).min(most) };
+        whole.reserve_exact(wanted.max(needed) - whole.len());
     }
 }
 
@@ -221,12 +230,22 @@ impl Source {
                         continue;
                     };
                     if let Some(first) = first {
+                        if coding == Coding::Brotli && is_wide(first) {
+                            return Err(io::Error::other(TooWide));
+                        }
                         *self = Self::Coded(decoder(coding, first, frames));
                     }
                 }
             }
         }
     }
+}
+
+/// Whether a brotli stream that begins with this byte wants a window above the 4 MiB that encoders use by themselves
+/// (RFC 7932, section 9.1): its decoder holds the window beside the body.
+fn is_wide(first: u8) -> bool {
+    let large = first & 0x7f == 0x11;
+    large || matches!(first & 0x0f, 0x0d | 0x0f)
 }
 
 fn decoder(coding: Coding, first: u8, frames: Frames) -> Pin<Box<dyn AsyncRead + Send + Sync>> {
@@ -255,6 +274,11 @@ struct Frames {
 #[derive(Debug, thiserror::Error)]
 #[error("the body is too long")]
 struct TooLong;
+
+/// The decoder would hold too much.
+#[derive(Debug, thiserror::Error)]
+#[error("the brotli window is too large")]
+struct TooWide;
 
 impl Frames {
     async fn next(&mut self) -> io::Result<Option<Bytes>> {

@@ -54,7 +54,7 @@ async fn it_says_what_is_wrong_with_what_is_compressed() {
         ("gzip", gzip[..gzip.len() / 2].to_vec(), "ends too early"),
         ("gzip", gzip[..5].to_vec(), "ends too early"),
         ("gzip", wrong_sum, "not compressed as it says"),
-        ("br", vec![0xff; 40], "not compressed as it says"),
+        ("br", [&[0x0b][..], &[0xff; 40]].concat(), "ends too early"),
         ("deflate", vec![0x78, 0x9c, 0xff, 0xff], "not compressed as it says"),
         ("zstd", vec![1], "`zstd`; gzip, deflate and br"),
         ("gzip, br", vec![1], "`gzip,br`"),

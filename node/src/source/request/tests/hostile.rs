@@ -7,7 +7,7 @@ use super::bodies::compress;
 use super::*;
 use crate::source::upstream::{forget_peak, memory};
 
-/// What other tests of this process may take meanwhile: their bodies of 8 MiB, several at once.
+/// What one may take, 16 MiB, and what other tests of this process may take meanwhile: their own bodies of 8 MiB.
 const BESIDES: u64 = 96 << 20;
 
 /// Polls an upstream that answers by these steps, and says how it failed and how long that took.
@@ -26,7 +26,7 @@ fn head(headers: &str) -> Step {
 #[tokio::test]
 async fn it_cuts_what_is_too_long() {
     let gzip = compress!(GzipEncoder, &vec![0; 1 << 20]);
-    let brotli = widest_brotli(&vec![0; 16 << 20]).await;
+    let brotli = brotli(&vec![0; 16 << 20], 22).await;
     let chunk = [format!("{:x}\r\n", 64 << 10).as_bytes(), &[b'x'; 64 << 10], b"\r\n"].concat();
     for (what, steps) in [
         ("a bomb of brotli", vec![head("Content-Encoding: br\r\nConnection: close\r\n"), Step::Send(brotli)]),
@@ -57,9 +57,9 @@ async fn it_cuts_what_is_too_long() {
     }
 }
 
-/// Brotli with the largest window that a decoder must keep: 16 MiB.
-async fn widest_brotli(bytes: &[u8]) -> Vec<u8> {
-    let params = EncoderParams::default().quality(Level::Fastest).window_size(24);
+/// Brotli with a window of so many bits.
+async fn brotli(bytes: &[u8], window: i32) -> Vec<u8> {
+    let params = EncoderParams::default().quality(Level::Fastest).window_size(window);
     let mut encoder = BrotliEncoder::with_params(Vec::new(), params);
     encoder.write_all(bytes).await.unwrap();
     encoder.shutdown().await.unwrap();
@@ -74,6 +74,27 @@ fn eprint_figures(what: &str, took: Duration, grown: u64) {
         took.as_millis(),
         grown as f64 / f64::from(1 << 20)
     );
+}
+
+#[tokio::test]
+async fn it_holds_no_large_window() {
+    let text = b"some text that is compressed, some text that is compressed";
+    for (window, taken) in
+        [(10, true), (16, true), (17, true), (18, true), (22, true), (23, false), (24, false)]
+    {
+        let body = brotli(text, window).await;
+        let upstream = Upstream::http(move |_| answer("200 OK", "Content-Encoding: br\r\n", &body));
+        let http = http(connector(&[&upstream], None, None));
+        match whole(&http, get(upstream.url("127.0.0.1", "/"))).await {
+            Ok((_, body)) => assert!(taken && body == text[..], "{window} bits"),
+            Err(failure) => {
+                assert!(
+                    !taken && failure.detail.contains("a window above 4 MiB"),
+                    "{window} bits: {failure}"
+                );
+            }
+        }
+    }
 }
 
 #[tokio::test]
