@@ -264,6 +264,20 @@ pub fn verify_header(origin: &Origin, header: &[u8], signature: &[u8]) -> Result
     key.verify_strict(&[HEADER_TAG, header].concat(), &signature).map_err(|_| BatchError::Signature)
 }
 
+/// Reads a header and checks all that it says, and its origin's signature.
+///
+/// # Errors
+/// With what does not fit.
+pub fn open_header(header: &[u8], signature: &[u8]) -> Result<Header, BatchError> {
+    if header.len() > MAX_HEADER {
+        return Err(BatchError::Header(format!("it has {} bytes; at most 2048 are taken", header.len())));
+    }
+    let decoded: Header = codec::decode(header).map_err(|error| BatchError::Header(error.to_string()))?;
+    check_header(&decoded)?;
+    verify_header(&decoded.origin, header, signature)?;
+    Ok(decoded)
+}
+
 /// The first `bits` bits of SHA-256(topic), as a number.
 pub fn shard_of(topic: &str, bits: u8) -> u32 {
     if bits == 0 {
@@ -320,10 +334,7 @@ impl Proof {
     /// # Errors
     /// With what does not fit.
     pub fn verify(&self) -> Result<Header, BatchError> {
-        let header: Header =
-            codec::decode(&self.header).map_err(|error| BatchError::Header(error.to_string()))?;
-        check_header(&header)?;
-        verify_header(&header.origin, &self.header, &self.signature)?;
+        let header = open_header(&self.header, &self.signature)?;
         let leaf = merkle::leaf(&self.record_bytes);
         let root = merkle::root_from_path(leaf, u64::from(self.index), u64::from(header.count), &self.path);
         if root == Some(header.root) { Ok(header) } else { Err(BatchError::Root) }

@@ -14,6 +14,9 @@ pub mod cursor;
 pub mod frames;
 pub mod source;
 pub mod status;
+pub mod mesh;
+pub mod beacon;
+pub mod repair;
 
 #[cfg(test)]
 mod tests;

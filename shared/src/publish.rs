@@ -27,6 +27,17 @@ pub enum Ack {
     Archived,
 }
 
+impl Ack {
+    /// The promise's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Durable => "durable",
+            Self::Replicated => "replicated",
+            Self::Archived => "archived",
+        }
+    }
+}
+
 /// A record to publish, as JSON, with what some of the ways to send it add.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
