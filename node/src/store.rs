@@ -9,7 +9,7 @@ mod options;
 mod own;
 mod dedupe;
 mod acceptance;
-mod order;
+pub(crate) mod order;
 mod index;
 mod segment;
 mod replay;
@@ -23,11 +23,12 @@ mod retention;
 mod tail;
 mod topics;
 mod loaded;
-mod place;
+pub(crate) mod place;
 mod read;
 mod reader;
 mod opening;
 mod history;
+mod peers;
 
 #[cfg(test)]
 mod tests;
@@ -59,8 +60,9 @@ pub use loaded::{Loaded, Slice};
 pub use opening::{Opening, OpeningError};
 pub use options::{Holders, Nobody, StoreOptions, system_time};
 pub use own::{NewRecord, Source};
+pub use peers::{Change, LogView, OwnLogHead};
 pub use reader::{Item, Lag, Reader, Step, Then};
-pub use replay::{ForkEntry, SignedHeader};
+pub use replay::ForkEntry;
 pub use shared::{Counters, Refused};
 
 use in_flight::Queued;

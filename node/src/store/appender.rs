@@ -50,6 +50,7 @@ impl Appender {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
             replay::apply_batch(&mut order, &mut index, head, batch.layout(), batch.bytes(), place)
         };
+        self.shared.for_peers().touch(batch.key());
         self.show(&arrivals, Some(batch));
         Ok(())
     }
@@ -60,6 +61,7 @@ impl Appender {
         self.append(Kind::Jump, arrival, &codec::encode(jump))?;
         let arrivals = self.shared.order().take_jump(jump.key, jump.to);
         self.index.write().unwrap_or_else(PoisonError::into_inner).arrive(&arrivals);
+        self.shared.for_peers().touch(jump.key);
         self.show(&arrivals, None);
         Ok(())
     }

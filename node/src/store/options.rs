@@ -1,9 +1,10 @@
 //! What a store is told at its start.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anode_shared::ids::LogKey;
+use anode_shared::ids::{LogKey, RecordId};
 use anode_shared::time::Micros;
 
 /// How a store works. The defaults run.
@@ -64,6 +65,16 @@ pub fn system_time() -> Micros {
 pub trait Holders: std::fmt::Debug + Send + Sync {
     /// Whether somebody who is there may have some of the range, so that waiting for repair is worth while.
     fn may_have(&self, log: LogKey, from: u64, to: u64) -> bool;
+
+    /// Whether anybody is there who keeps copies.
+    fn any(&self) -> bool {
+        false
+    }
+
+    /// Says, once it is so, that another node holds these records on stable storage; or that none does in time.
+    fn replicated(&self, _ids: &[RecordId]) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        Box::pin(std::future::ready(false))
+    }
 }
 
 /// Nobody.

@@ -204,6 +204,11 @@ impl Order {
         }
     }
 
+    /// Per origin the newest log that was forgotten.
+    pub(crate) fn forgotten(&self) -> impl Iterator<Item = (Origin, LogId)> {
+        self.forgotten.iter().map(|(origin, log)| (*origin, *log))
+    }
+
     fn log(&mut self, key: LogKey) -> &mut Log {
         self.logs.entry(key).or_insert_with(|| Log { floor: 1, ..Log::default() })
     }

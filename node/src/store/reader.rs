@@ -239,7 +239,10 @@ impl Reader {
         if let Some(Missing { to, reason }) = missing {
             let forever = matches!(reason, GapReason::Forked);
             let hopeful = !forever && self.shared.holders.may_have(key, next, to);
-            if !(hopeful && self.place.wait(key, to, Instant::now(), self.shared.options.gap_after)) {
+            let now = Instant::now();
+            if hopeful && self.place.wait(key, to, now, self.shared.options.gap_after) {
+                self.shared.for_peers().wishes.wish(key, next, to, now);
+            } else {
                 out.push(Item::Gap(Gap { log: key, from: next, to, reason }));
                 self.place.read(key, to + 1);
             }

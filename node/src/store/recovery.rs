@@ -228,8 +228,17 @@ impl Shared {
         let order = self.order();
         let mut cursor = Cursor::new(now);
         let mut newest: BTreeMap<Origin, LogKey> = BTreeMap::new();
-        order.logs.keys().for_each(|key| _ = newest.insert(key.origin, *key));
-        for (key, head) in order.heads() {
+        let mut heads = order.heads();
+        // What the mesh has heard of comes before the reader, also where it is still on its way here.
+        for (key, heard) in &self.for_peers().heard {
+            let head = heads.entry(*key).or_insert(*heard);
+            *head = (*head).max(*heard);
+        }
+        order.logs.keys().chain(heads.keys()).for_each(|key| {
+            let known = newest.entry(key.origin).or_insert(*key);
+            *known = (*known).max(*key);
+        });
+        for (key, head) in heads {
             if newest.get(&key.origin) == Some(&key) {
                 cursor.set_done(key.origin, LogId(key.log.0.saturating_sub(1)));
                 cursor.set(key, head);

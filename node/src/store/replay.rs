@@ -6,6 +6,7 @@ use anode_shared::batch::{Header, Layout};
 use anode_shared::codec;
 use anode_shared::ids::LogKey;
 use anode_shared::record::RecordRef;
+use anode_shared::repair::SignedHeader;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{self, Found, Head, Kind};
@@ -18,17 +19,6 @@ pub(crate) struct JumpEntry {
     pub(crate) key: LogKey,
     pub(crate) from: u64,
     pub(crate) to: u64,
-}
-
-/// A header as it was signed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SignedHeader {
-    /// The header's bytes.
-    #[serde(with = "serde_bytes")]
-    pub header: Vec<u8>,
-    /// The origin's signature over them.
-    #[serde(with = "serde_bytes")]
-    pub signature: Vec<u8>,
 }
 
 /// The body of a fork's entry: the log ends before `end`, and two headers prove it.

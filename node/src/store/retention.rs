@@ -57,7 +57,12 @@ pub(crate) fn drop_segment(shared: &Shared, segment: &Arc<Segment>, floors: &Flo
     segment.dropped.store(true, Ordering::SeqCst);
     {
         let mut order = shared.order();
-        floors.floors.iter().for_each(|(key, floor)| order.take_floor(*key, *floor));
+        let mut peers = shared.for_peers();
+        for (key, floor) in &floors.floors {
+            order.take_floor(*key, *floor);
+            peers.touch(*key);
+        }
+        drop(peers);
         order.forget_expired(now);
     }
     shared.segments().remove(&segment.id);

@@ -16,6 +16,7 @@ use super::index::{Span, Stored};
 use super::loaded::Loaded;
 use super::options::{Holders, StoreOptions};
 use super::order::{Order, Place};
+use super::peers::ForPeers;
 use super::replay::ForkEntry;
 use super::segment::Segment;
 use super::sync::GroupCommit;
@@ -76,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) in_flight: Arc<InFlight>,
     early: Mutex<Early>,
     forks: Mutex<Vec<ForkEntry>>,
+    for_peers: Mutex<ForPeers>,
     pub(crate) topics: Mutex<TopicTable>,
     pub(crate) counters: Counters,
     pub(crate) full: AtomicBool,
@@ -111,6 +113,7 @@ impl Shared {
             options,
             disk,
             holders,
+            for_peers: Mutex::new(ForPeers::new(&found.order)),
             order: Mutex::new(found.order),
             segments: Mutex::new(found.segments),
             newest: watch::Sender::new(next),
@@ -138,6 +141,11 @@ impl Shared {
 
     pub(crate) fn forks(&self) -> MutexGuard<'_, Vec<ForkEntry>> {
         lock(&self.forks)
+    }
+
+    /// Locked behind the order where both are.
+    pub(crate) fn for_peers(&self) -> MutexGuard<'_, ForPeers> {
+        lock(&self.for_peers)
     }
 
     pub(crate) fn read_tail(&self) -> RwLockReadGuard<'_, Tail> {

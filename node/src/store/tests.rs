@@ -4,5 +4,6 @@ mod kit;
 mod contract;
 mod mesh;
 mod power;
+mod peers;
 mod retain;
 mod damage;

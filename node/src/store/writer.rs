@@ -18,7 +18,7 @@ use super::entry::Kind;
 use super::in_flight::{Hold, Queued};
 use super::loaded::Loaded;
 use super::own::{NewRecord, OwnLog};
-use super::replay::{self, FloorsEntry};
+use super::replay::{self, FloorsEntry, ForkEntry};
 use super::retention;
 use super::shared::{Refused, Shared};
 
@@ -43,6 +43,10 @@ pub(crate) enum Command {
     Publish(Vec<NewRecord>, Reply, Queued),
     /// Take a batch of another origin, whose signature and records were checked.
     Accept(Arc<Loaded>, oneshot::Sender<Verdict>, Hold, Queued),
+    /// End a log that two signed headers contradict.
+    Fork(Box<ForkEntry>),
+    /// Want nothing of a log below a seq any more.
+    Floor(LogKey, u64),
     /// Write all that came before, sync it, and end.
     Drain(std::sync::mpsc::SyncSender<()>),
 }
@@ -130,6 +134,11 @@ impl Writer {
                     let _ = to.send(self.accept(&batch));
                     drop(hold);
                 }
+                Command::Fork(fork) => {
+                    result = result.and_then(|()| self.write_open());
+                    self.end_forked(*fork);
+                }
+                Command::Floor(key, floor) => self.raise_floor(key, floor),
                 Command::Drain(to) => {
                     drained = Some(to);
                     break;
@@ -239,6 +248,17 @@ impl Writer {
         }
         self.write_floors();
         self.shared.keep_indexes_few();
+    }
+
+    /// Raises a floor below which backfill stops; what is stored below it stays until its segment goes.
+    fn raise_floor(&mut self, key: LogKey, floor: u64) {
+        let known =
+            self.shared.order().logs.get(&key).is_some_and(|log| log.floor < floor && floor <= log.head + 1);
+        if known {
+            self.floors.floors.push((key, floor));
+            self.shared.order().take_floor(key, floor);
+            self.shared.for_peers().touch(key);
+        }
     }
 
     /// Makes floors stable, so that a restart knows them. Says whether the segments that they speak of may go: on a full disk

@@ -12,7 +12,8 @@ use crate::store::acceptance::{self, Verdict};
 use crate::store::entry::Kind;
 use crate::store::loaded::Loaded;
 use crate::store::order::{Fit, Piece, Place};
-use crate::store::replay::{self, ForkEntry, JumpEntry, SignedHeader};
+use crate::store::peers::signed_header;
+use crate::store::replay::{self, ForkEntry, JumpEntry};
 
 impl Writer {
     /// Takes a batch of another origin.
@@ -72,19 +73,24 @@ impl Writer {
     /// Ends a log that two headers contradict, before the earlier of them.
     fn fork(&mut self, key: LogKey, one: &Loaded, other: &Loaded) {
         let end = one.header().first.min(other.header().first);
-        if !self.shared.order().clone().take_fork(key, end) {
-            return;
-        }
-        let signed = |batch: &Loaded| SignedHeader {
-            header: batch.bytes()[batch.layout().header_bytes.clone()].to_vec(),
-            signature: batch.bytes()[batch.layout().signature.clone()].to_vec(),
-        };
-        let fork = ForkEntry { key, end, proof: vec![signed(one), signed(other)] };
-        if self.appender.append(Kind::Fork, 0, &codec::encode(&fork)).is_err() {
+        self.end_forked(ForkEntry { key, end, proof: vec![signed_header(one), signed_header(other)] });
+    }
+
+    /// Ends a log where a proof says, unless an earlier one did.
+    pub(super) fn end_forked(&mut self, fork: ForkEntry) {
+        let (key, end) = (fork.key, fork.end);
+        let known = self
+            .shared
+            .order()
+            .logs
+            .get(&key)
+            .is_some_and(|log| log.forked.is_some_and(|known| known <= end));
+        if known || self.appender.append(Kind::Fork, 0, &codec::encode(&fork)).is_err() {
             return;
         }
         tracing::warn!(log = %key, end, "A log forked: its origin signed two versions");
         self.shared.order().take_fork(key, end);
+        self.shared.for_peers().touch(key);
         self.shared.forks().push(fork);
         self.shared.counters.forks.fetch_add(1, Ordering::Relaxed);
         if self.own.current() == Some(key) {

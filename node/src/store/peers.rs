@@ -1,0 +1,283 @@
+//! What the mesh sees of the store: how each log is, what readers wait for, batches to hand out, and what peers prove.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::time::{Duration, Instant};
+
+use anode_shared::batch::BatchError;
+use anode_shared::ids::{Hash, LogId, LogKey, Origin, RecordId};
+use anode_shared::publish::Ack;
+use anode_shared::repair::{ForkProof, SignedHeader};
+use bytes::Bytes;
+
+use super::Store;
+use super::loaded::Loaded;
+use super::order::{Log, Order};
+use super::replay::ForkEntry;
+use super::shared::place_in;
+use super::writer::Command;
+
+/// How long a reader's wish counts: a few of its looks.
+const WISH: Duration = Duration::from_secs(2);
+/// How long a publisher waits for a promise wider than its node's own disk: the contract's time.
+const REACH: Duration = Duration::from_secs(10);
+/// The most wishes that are remembered; of more readers that wait, some look again later.
+const MOST_WISHES: usize = 4_096;
+
+/// How a log is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogView {
+    /// The newest seq that the arrival order has passed.
+    pub head: u64,
+    /// The highest seq that is stored, waiting batches included.
+    pub held: u64,
+    /// The oldest seq that is held or wanted.
+    pub floor: u64,
+    /// What is not stored between floor and `held`, rising, both ends inclusive.
+    pub missing: Vec<(u64, u64)>,
+    /// Where the log ends because it forked.
+    pub forked: Option<u64>,
+}
+
+impl LogView {
+    fn of(log: &Log) -> Self {
+        let waiting = log.waiting.values().map(|piece| (piece.first, piece.last));
+        let held = waiting.clone().map(|(_, last)| last).max().unwrap_or(0).max(log.head);
+        let mut missing = Vec::new();
+        for (from, jump) in &log.jumps {
+            let mut next = (*from).max(log.floor);
+            while let Some((from, to)) = jump.missing(next) {
+                missing.push((from, to));
+                next = to + 1;
+            }
+        }
+        let mut next = log.head + 1;
+        for (first, last) in waiting {
+            if first > next {
+                missing.push((next, first - 1));
+            }
+            next = last + 1;
+        }
+        Self { head: log.head, held, floor: log.floor.max(1), missing, forked: log.forked }
+    }
+}
+
+/// How far an own log reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnLogHead {
+    /// The log.
+    pub log: LogId,
+    /// Its newest seq.
+    pub head: u64,
+    /// The hash of the header of the batch that ends there.
+    pub hash: Option<Hash>,
+    /// The oldest seq that is held.
+    pub floor: u64,
+}
+
+/// A change of what the store holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A log is otherwise now.
+    Log(LogKey, LogView),
+    /// All finished logs of an origin up to this one are forgotten.
+    Forgotten(Origin, LogId),
+}
+
+/// Ranges that readers wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes(BTreeMap<(LogKey, u64), (u64, Instant)>);
+
+impl Wishes {
+    /// A reader waits for a range.
+    pub(crate) fn wish(&mut self, key: LogKey, from: u64, to: u64, now: Instant) {
+        if self.0.len() < MOST_WISHES || self.0.contains_key(&(key, from)) {
+            let wish = self.0.entry((key, from)).or_insert((to, now));
+            *wish = (wish.0.max(to), now);
+        }
+    }
+
+    fn open(&mut self, now: Instant) -> Vec<(LogKey, u64, u64)> {
+        self.0.retain(|_, (_, when)| now.saturating_duration_since(*when) < WISH);
+        self.0.iter().map(|((key, from), (to, _))| (*key, *from, *to)).collect()
+    }
+}
+
+/// What changed since the mesh looked last, and what it heard.
+#[derive(Debug, Default)]
+pub(crate) struct ForPeers {
+    touched: BTreeSet<LogKey>,
+    told: BTreeMap<Origin, LogId>,
+    pub(crate) wishes: Wishes,
+    /// Proven heads of which the store may not have everything yet.
+    pub(crate) heard: BTreeMap<LogKey, u64>,
+}
+
+impl ForPeers {
+    /// All logs are news.
+    pub(crate) fn new(order: &Order) -> Self {
+        Self { touched: order.logs.keys().copied().collect(), ..Self::default() }
+    }
+
+    /// A log changed.
+    pub(crate) fn touch(&mut self, key: LogKey) {
+        self.touched.insert(key);
+    }
+}
+
+impl Store {
+    /// How the logs are that changed since this was called last; all of them at first.
+    pub fn changes(&self) -> Vec<Change> {
+        let order = self.shared.order();
+        let mut peers = self.shared.for_peers();
+        let touched = std::mem::take(&mut peers.touched);
+        peers.heard.retain(|key, head| order.logs.get(key).is_none_or(|log| log.head < *head));
+        let views =
+            touched.into_iter().filter_map(|key| Some(Change::Log(key, LogView::of(order.logs.get(&key)?))));
+        let mut changes: Vec<Change> = views.collect();
+        for (origin, mark) in order.forgotten() {
+            if peers.told.insert(origin, mark) != Some(mark) {
+                peers.heard.retain(|key, _| key.origin != origin || key.log > mark);
+                changes.push(Change::Forgotten(origin, mark));
+            }
+        }
+        changes
+    }
+
+    /// The own logs that hold anything, the newest last.
+    pub fn own_heads(&self) -> Vec<OwnLogHead> {
+        let order = self.shared.order();
+        let first = LogKey { origin: self.origin, log: LogId(0) };
+        let own = order.logs.range(first..).take_while(|(key, _)| key.origin == self.origin);
+        let heads = own.filter(|(_, log)| log.head > 0).map(|(key, log)| OwnLogHead {
+            log: key.log,
+            head: log.head,
+            hash: log.head_hash,
+            floor: log.floor.max(1),
+        });
+        heads.collect()
+    }
+
+    /// What readers wait for.
+    pub fn wishes(&self) -> Vec<(LogKey, u64, u64)> {
+        self.shared.for_peers().wishes.open(Instant::now())
+    }
+
+    /// How a log is.
+    pub fn log(&self, key: LogKey) -> Option<LogView> {
+        self.shared.order().logs.get(&key).map(LogView::of)
+    }
+
+    /// Stored batches of a log whose last seq lies in a range, in order, at most so many bytes (but one at least), and whether
+    /// there are more. Blocks.
+    ///
+    /// # Errors
+    /// When storage cannot be read.
+    pub fn batches(&self, key: LogKey, from: u64, to: u64, most: usize) -> io::Result<(Vec<Bytes>, bool)> {
+        let (mut found, mut bytes, mut next, mut near) = (Vec::new(), 0, from, None);
+        let limit = self
+            .shared
+            .order()
+            .logs
+            .get(&key)
+            .map_or((1, u64::MAX), |log| (log.floor, log.forked.unwrap_or(u64::MAX)));
+        while next <= to {
+            let Some((segment, _, stored)) = self.shared.find_near(&mut near, key, next)? else { break };
+            if stored.last > to || stored.first >= limit.1 {
+                break;
+            }
+            next = stored.last + 1;
+            if stored.last < limit.0 {
+                continue;
+            }
+            // What is damaged is left out: the peer asks another.
+            let Ok(batch) = segment.load(place_in(&segment, &stored)) else { continue };
+            if !found.is_empty() && bytes + batch.bytes().len() > most {
+                return Ok((found, true));
+            }
+            bytes += batch.bytes().len();
+            found.push(batch.bytes().clone());
+        }
+        Ok((found, false))
+    }
+
+    /// The signed header of the batch that ends at a seq, or holds it: it proves how far the log goes. Blocks.
+    pub fn signed_header(&self, key: LogKey, seq: u64) -> Option<SignedHeader> {
+        self.shared.holding(key, seq).map(|batch| signed_header(&batch))
+    }
+
+    /// Whether a range is held whole and on stable storage; waits for the fdatasync that covers it.
+    pub async fn holds_synced(&self, key: LogKey, from: u64, to: u64) -> bool {
+        let held = self.log(key).is_some_and(|log| {
+            from >= log.floor
+                && to <= log.held
+                && log.forked.is_none_or(|end| to < end)
+                && log.missing.iter().all(|(first, last)| *last < from || *first > to)
+        });
+        // Nothing to publish is answered once all that was written before is synced.
+        let synced = held.then(|| self.publish(Vec::new()).ok()).flatten();
+        match synced {
+            Some(synced) => synced.await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// Ends a log that a peer proved forked.
+    ///
+    /// # Errors
+    /// When the proof is none.
+    pub fn accept_fork(&self, proof: ForkProof) -> Result<(), BatchError> {
+        let (key, end) = proof.check()?;
+        let entry = ForkEntry { key, end, proof: vec![proof.one, proof.other] };
+        self.tell(Command::Fork(Box::new(entry)));
+        Ok(())
+    }
+
+    /// The proof that a log forked, where it did.
+    pub fn fork_proof(&self, key: LogKey) -> Option<ForkProof> {
+        let forks = self.shared.forks();
+        let fork = forks.iter().filter(|fork| fork.key == key).min_by_key(|fork| fork.end)?;
+        let [one, other] = fork.proof.as_slice() else { return None };
+        Some(ForkProof { one: one.clone(), other: other.clone() })
+    }
+
+    /// Whether a promise can be kept at all: there is somebody to keep it.
+    pub fn can_reach(&self, ack: Ack) -> bool {
+        match ack {
+            Ack::Durable => true,
+            Ack::Replicated => self.shared.holders.any(),
+            Ack::Archived => false,
+        }
+    }
+
+    /// Waits until records that are durable here reach a wider promise, at most ten seconds; gives the one that was reached.
+    pub async fn reach(&self, ids: &[RecordId], ack: Ack) -> Ack {
+        let wider = ack == Ack::Replicated
+            && tokio::time::timeout(REACH, self.shared.holders.replicated(ids)).await == Ok(true);
+        if wider { ack } else { Ack::Durable }
+    }
+
+    /// Nothing of a log below a seq is wanted any more: backfill stops there.
+    pub fn raise_floor(&self, key: LogKey, floor: u64) {
+        self.tell(Command::Floor(key, floor));
+    }
+
+    /// A head that its origin's signature bears out, of which not all may be here yet: `live` starts behind it.
+    pub fn heard(&self, key: LogKey, head: u64) {
+        let mut peers = self.shared.for_peers();
+        let heard = peers.heard.entry(key).or_insert(head);
+        *heard = head.max(*heard);
+    }
+
+    /// What the writer misses because it has too much to do is told again.
+    fn tell(&self, command: Command) {
+        let _ = self.commands.try_send(command);
+    }
+}
+
+pub(crate) fn signed_header(batch: &Loaded) -> SignedHeader {
+    SignedHeader {
+        header: batch.bytes()[batch.layout().header_bytes.clone()].to_vec(),
+        signature: batch.bytes()[batch.layout().signature.clone()].to_vec(),
+    }
+}
