@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::feed::Feed;
+use crate::gossip::Gossip;
 use crate::metrics::{Http, Metrics};
 use crate::source::Sources;
 use crate::store::Store;
@@ -33,6 +34,7 @@ mod router;
 mod reading;
 mod records;
 mod sources;
+mod mesh;
 mod topics;
 mod subscribers;
 mod doors;
@@ -65,8 +67,6 @@ pub struct NodeInfo {
     pub name: String,
     /// Its network.
     pub network: String,
-    /// Full multiaddrs to bootstrap from.
-    pub addresses: Vec<String>,
     /// How long it keeps records.
     pub retention: Retention,
 }
@@ -95,6 +95,8 @@ pub struct Deps {
     pub feed: Feed,
     /// The sources.
     pub sources: Sources,
+    /// The mesh.
+    pub gossip: Gossip,
     /// What happened on this node.
     pub events: Events,
     /// Whether the node takes records yet, or still.
@@ -117,6 +119,7 @@ pub(crate) struct Shared {
     store: Store,
     feed: Feed,
     sources: Sources,
+    gossip: Gossip,
     events: Events,
     cancel: CancellationToken,
     tracker: TaskTracker,
@@ -149,6 +152,7 @@ impl App {
             store: deps.store,
             feed: deps.feed,
             sources: deps.sources,
+            gossip: deps.gossip,
             events: deps.events,
             cancel: deps.cancel,
             tracker: deps.tracker,

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches as _, ValueEnum};
+use libp2p::multiaddr::Multiaddr;
 
 pub mod units;
 pub mod file;
 pub mod sources;
+pub mod mesh;
 
 pub use file::File;
+pub use mesh::MeshConfig;
 pub use sources::SourceConfig;
 
 /// The file that is read where none is named and it is there.
@@ -30,9 +33,32 @@ pub struct Options {
     /// Where it is not given and taken, the next free port is used
     #[arg(long, env = "ANODE_HTTP", value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = units::address)]
     pub http: SocketAddr,
-    /// The network that the node belongs to; it is signed into every batch
-    #[arg(long, env = "ANODE_NETWORK", value_name = "NAME", default_value = "local", value_parser = units::network)]
+    /// Join or found this network: peers on all interfaces, mDNS on the local network. Without it the node is on trial: network
+    /// local, on loopback only unless --p2p says otherwise. A name is no secret: see --network-key
+    #[arg(long, env = "ANODE_NETWORK", value_name = "NAME", default_value = mesh::TRIAL, value_parser = units::network)]
     pub network: String,
+    /// Talk only to nodes with the same key (libp2p's swarm.key; TCP and WebSocket, no QUIC); `anode network-key` makes one
+    #[arg(long, env = "ANODE_NETWORK_KEY", value_name = "FILE")]
+    pub network_key: Option<PathBuf>,
+    /// Listen for peers on this address instead of port 4001: tcp, quic-v1, and /ws for browsers (repeatable)
+    #[arg(long, env = "ANODE_P2P", value_name = "MULTIADDR", value_delimiter = ',', value_parser = mesh::multiaddr)]
+    pub p2p: Vec<Multiaddr>,
+    /// Join by this peer, with or without /p2p/ID (repeatable)
+    #[arg(long, env = "ANODE_BOOTSTRAP", value_name = "MULTIADDR", value_delimiter = ',', value_parser = mesh::multiaddr)]
+    pub bootstrap: Vec<Multiaddr>,
+    /// Tell others this address, where it differs from those listened on (NAT, containers; repeatable)
+    #[arg(long, env = "ANODE_ANNOUNCE", value_name = "MULTIADDR", value_delimiter = ',', value_parser = mesh::multiaddr)]
+    pub announce: Vec<Multiaddr>,
+    /// Look for no peers on the local network
+    #[arg(long, env = "ANODE_NO_MDNS", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_parser = units::flag, hide_possible_values = true)]
+    pub no_mdns: bool,
+    /// Keep the batches of these nodes only (peer ids, comma-separated), or of any
+    #[arg(long, env = "ANODE_ORIGINS", value_name = "PEER,…", value_delimiter = ',', default_value = "any", value_parser = mesh::origins)]
+    pub origins: Vec<mesh::Kept>,
+    /// Take so many bytes a second of each node by gossip; what is above waits for repair
+    #[arg(long, env = "ANODE_ORIGIN_RATE", allow_negative_numbers = true, value_name = "BYTES", default_value = "64MiB", value_parser = units::some_bytes)]
+    pub origin_rate: u64,
     /// How the node shows in the dashboard; without it by the end of its peer id
     #[arg(long, env = "ANODE_NAME", value_name = "NAME", value_parser = units::name)]
     pub name: Option<String>,
@@ -107,6 +133,8 @@ pub struct Config {
     pub sources: SourceConfig,
     /// Whether a made-up market runs beside the node.
     pub demo: bool,
+    /// The mesh.
+    pub mesh: MeshConfig,
 }
 
 /// The HTTP side's part of the configuration.
@@ -197,7 +225,8 @@ impl Config {
     /// When the matches are not those of [`Options`].
     pub fn from_matches(matches: &ArgMatches, file: Option<&File>) -> anyhow::Result<Self> {
         let options = Options::from_arg_matches(matches)?;
-        let address_given = source(matches, file, "http", "http", None) != Source::Default;
+        let given = |key| source(matches, file, key, key, None) != Source::Default;
+        let (address_given, network_given) = (given("http"), given("network"));
         Ok(Self {
             data_dir: options.data_dir,
             network: options.network,
@@ -222,6 +251,16 @@ impl Config {
                 file: options.sources,
             },
             demo: options.demo,
+            mesh: MeshConfig {
+                listen: options.p2p,
+                bootstrap: options.bootstrap,
+                named: network_given,
+                network_key: options.network_key,
+                origins: mesh::kept(&options.origins),
+                origin_rate: options.origin_rate,
+                announce: options.announce,
+                no_mdns: options.no_mdns,
+            },
         })
     }
 }

@@ -170,7 +170,7 @@ impl Feed {
         publisher: Publisher,
     ) -> Result<Response, Fault> {
         self.open()?;
-        start::check_ack(request.ack)?;
+        start::check_ack(request.ack, &self.hub.store)?;
         let permit = Arc::clone(&self.publishers).try_acquire_owned().map_err(|_| {
             Fault::new(Code::Overloaded, "the node has as many publishing sockets as it takes")
         })?;

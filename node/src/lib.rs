@@ -10,6 +10,7 @@ pub mod source;
 pub mod store;
 pub mod expression;
 pub mod pipeline;
+pub mod gossip;
 pub mod feed;
 pub mod api;
 pub mod metrics;

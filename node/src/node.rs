@@ -10,23 +10,24 @@ use anode_shared::ids::Origin;
 use anode_shared::status::{Level, Retention};
 use anyhow::{Context as _, bail};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::api::auth::Access;
 use crate::api::{Deps, Events, Gate, NodeInfo, Phase};
-use crate::config::{Config, HttpConfig};
+use crate::config::{Config, HttpConfig, mesh};
 use crate::demo::{self, DemoFeed, DemoOptions};
 use crate::feed::Feed;
+use crate::gossip::{Gossip, GossipConfig, News, Peers};
 use crate::identity::{AdminToken, DataDir, Identity, write_atomically};
 use crate::source::connector::{Connector, System};
 use crate::source::guard::Guard;
 use crate::source::request::Http;
 use crate::source::secrets::Secrets;
 use crate::source::{Parts, Sources, tls};
-use crate::store::{Folder, Nobody, Store, StoreOptions};
+use crate::store::{Folder, Store, StoreOptions};
 
 /// The file by which the commands find the node.
 const ADDRESS: &str = "http.addr";
@@ -78,7 +79,10 @@ impl Node {
         // What serves already ends where the start fails.
         let starting = cancel.clone().drop_guard();
         let gate = Gate::open(listener, cancel.clone(), &tracker);
-        let store = open_store(&data_dir, &config, &identity).await?;
+        let peers = Peers::new();
+        let store = open_store(&data_dir, &config, &identity, peers.clone()).await?;
+        let gossip = join(&config, &name, &identity, &store, &peers, &cancel, &tracker)?;
+        let (gossip, news) = gossip;
         let (feed, events) = (Feed::new(store.clone()), Events::default());
         let demo = start_demo(&config).await?;
         let market = demo.as_ref().map(|demo| demo.addresses().http);
@@ -90,12 +94,14 @@ impl Node {
             store: store.clone(),
             feed: feed.clone(),
             sources: sources.clone(),
+            gossip: gossip.clone(),
             events: events.clone(),
             phase: phases,
             cancel: cancel.clone(),
             tracker: tracker.clone(),
         };
         gate.serve(deps)?;
+        tracker.spawn(tell(news, events.clone(), cancel.clone()));
         sources.start();
         phase.send_replace(Phase::Ready);
         write_atomically(&data_dir.join(ADDRESS), format!("{}\n", bound.address).as_bytes(), 0o644)?;
@@ -203,7 +209,12 @@ impl Node {
 }
 
 /// Opens the store that lies in the data directory.
-async fn open_store(data_dir: &DataDir, config: &Config, identity: &Identity) -> anyhow::Result<Store> {
+async fn open_store(
+    data_dir: &DataDir,
+    config: &Config,
+    identity: &Identity,
+    peers: Arc<Peers>,
+) -> anyhow::Result<Store> {
     let path = data_dir.join("store");
     let key = identity.signing_key()?;
     let options = StoreOptions {
@@ -217,7 +228,7 @@ async fn open_store(data_dir: &DataDir, config: &Config, identity: &Identity) ->
     let open = move || {
         let shown = path.display().to_string();
         let folder = Folder::new(path).with_context(|| format!("cannot make {shown}"))?;
-        let store = Store::open(Arc::new(folder), options, key, Arc::new(Nobody));
+        let store = Store::open(Arc::new(folder), options, key, peers);
         store.with_context(|| format!("cannot open the store in {shown}"))
     };
     tokio::task::spawn_blocking(open).await.context("the store broke while opening")?
@@ -229,6 +240,53 @@ async fn start_demo(config: &Config) -> anyhow::Result<Option<DemoFeed>> {
         return Ok(None);
     }
     DemoFeed::start(&DemoOptions::default()).await.map(Some).context("cannot start the demo feed")
+}
+
+/// Joins the mesh.
+fn join(
+    config: &Config,
+    name: &str,
+    identity: &Identity,
+    store: &Store,
+    peers: &Peers,
+    cancel: &CancellationToken,
+    tracker: &TaskTracker,
+) -> anyhow::Result<(Gossip, mpsc::Receiver<News>)> {
+    let mesh = &config.mesh;
+    let listen = if mesh.listen.is_empty() { mesh.default_listen(free_port()) } else { mesh.listen.clone() };
+    let mdns = !mesh.no_mdns && mesh.named;
+    let config = GossipConfig {
+        network: config.network.clone(),
+        name: name.to_owned(),
+        listen,
+        bootstrap: mesh.bootstrap.iter().cloned().chain(mesh.neighbours()).collect(),
+        named: mesh.bootstrap.len(),
+        announce: mesh.announce.clone(),
+        mdns,
+        network_key: mesh.key()?,
+        origins: mesh.origins.clone(),
+        origin_rate: mesh.origin_rate,
+        retain_age: config.store.retain_age,
+        retain_bytes: config.store.retain_bytes,
+    };
+    Gossip::start(config, identity.keypair(), store, peers, tracker, cancel)
+}
+
+/// The first port from the default one on that nobody listens on, for TCP and UDP; 0 where all are taken.
+fn free_port() -> u16 {
+    let free = |port: &u16| {
+        let any = (std::net::Ipv4Addr::UNSPECIFIED, *port);
+        std::net::TcpListener::bind(any).is_ok() && std::net::UdpSocket::bind(any).is_ok()
+    };
+    (mesh::PORT..mesh::PORT + mesh::PORTS).find(free).unwrap_or(0)
+}
+
+/// Puts what happens in the mesh among the events.
+async fn tell(mut news: mpsc::Receiver<News>, events: Events, cancel: CancellationToken) {
+    while let Some(Some(news)) = cancel.run_until_cancelled(news.recv()).await {
+        let (level, kind, detail) = news.words();
+        events.push(level, "gossip", kind, &detail);
+    }
 }
 
 /// Finds the sources that are registered, and registers those of the configuration's file.
@@ -274,7 +332,7 @@ async fn open_sources(
 /// What the API says of the node.
 fn describe(config: &Config, id: Origin, name: String) -> NodeInfo {
     let retention = Retention { age_s: config.store.retain_age.as_secs(), bytes: config.store.retain_bytes };
-    NodeInfo { id, name, network: config.network.clone(), addresses: Vec::new(), retention }
+    NodeInfo { id, name, network: config.network.clone(), retention }
 }
 
 /// A short name out of the peer id's end, which differs between nodes.

@@ -92,7 +92,8 @@ pub fn binary() -> Result<PathBuf> {
         .with_context(|| format!("no binary at {}: run `cargo build -p anode`", path.display()))
 }
 
-/// A command with no `ANODE_…` variable of the surroundings.
+/// A command with no `ANODE_…` variable of the surroundings. A node that it starts finds no peers by itself, neither on this
+/// machine nor on the network: tests run side by side.
 #[must_use]
 pub fn clean_command(program: &Path) -> Command {
     let mut command = Command::new(program);
@@ -101,5 +102,6 @@ pub fn clean_command(program: &Path) -> Command {
     for name in ours {
         command.env_remove(name);
     }
+    command.env("ANODE_NETWORK", "e2e").env("ANODE_P2P", "/ip4/127.0.0.1/tcp/0").env("ANODE_NO_MDNS", "true");
     command
 }

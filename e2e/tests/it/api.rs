@@ -24,7 +24,7 @@ async fn it_tells_its_status_and_topics() -> Result<()> {
     let http = node.http()?.with_token(None);
     let status = http.get("/api/v1/status").await?;
     let of_node = &status["node"];
-    ensure!(of_node["name"] == "tested" && of_node["network"] == "local", "{of_node}");
+    ensure!(of_node["name"] == "tested" && of_node["network"] == "e2e", "{of_node}");
     ensure!(of_node["retention"] == json!({ "age_s": 259_200, "bytes": 2_147_483_648_u64 }), "{of_node}");
     ensure!(of_node["id"].as_str().is_some_and(|id| id.starts_with("12D3KooW")), "{of_node}");
     for name in ["sources", "pipeline", "store", "gossip", "archive", "feed"] {

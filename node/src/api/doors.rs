@@ -60,7 +60,7 @@ async fn feed(State(app): State<App>, visit: Visit) -> Result<Response, Problem>
 )]
 async fn publish(State(app): State<App>, visit: Visit) -> Result<Response, Problem> {
     let request = PublishRequest::parse(&visit.uri)?;
-    check_ack(request.ack)?;
+    check_ack(request.ack, &app.store)?;
     let (door, caller) = visit.enter(&app)?;
     let Door::Socket(socket) = door else { return Err(upgrade_needed()) };
     let publisher = caller.publisher()?.map(str::to_owned);

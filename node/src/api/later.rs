@@ -34,8 +34,6 @@ later! {
     wallets_get: get "/api/v1/wallets" "Permissions of wallets";
     wallets_post: post "/api/v1/wallets" "Permissions of wallets";
     wallets_delete: delete "/api/v1/wallets/{address}" "Permissions of wallets";
-    peers: get "/api/v1/peers" "The mesh";
-    mesh: get "/api/v1/mesh" "The mesh";
 }
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -48,6 +46,4 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(tokens_delete))
         .routes(routes!(wallets_get, wallets_post))
         .routes(routes!(wallets_delete))
-        .routes(routes!(peers))
-        .routes(routes!(mesh))
 }

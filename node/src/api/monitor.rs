@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anode_shared::status::{Status, Watch};
+use anode_shared::beacon::Load;
+use anode_shared::status::{Component, State as Health, Status, Watch};
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant as TickInstant, MissedTickBehavior, interval_at};
@@ -13,6 +14,7 @@ use tracing::warn;
 
 use super::status::{Counts, Figures, Observer};
 use super::{App, now};
+use crate::gossip::Said;
 
 /// How often the stages are looked at.
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
@@ -53,6 +55,8 @@ impl App {
             feed: self.feed.component(),
             sources: self.sources.component(),
             answers: self.sources.pipeline_figures(),
+            gossip: self.gossip.component(),
+            addresses: self.gossip.view().addresses.clone(),
         }
     }
 
@@ -93,11 +97,37 @@ impl App {
         }
     }
 
+    /// What peers are told of this node.
+    fn said(&self, status: &Status) -> Said {
+        let figure = |component: &Component, name: &str| {
+            let figure = component.figures.get(name);
+            // Rates have a fraction, which nobody misses here.
+            let whole = figure.and_then(|value| {
+                value.as_u64().or_else(|| value.to_string().split('.').next()?.parse().ok())
+            });
+            whole.map_or(0, |whole| u32::try_from(whole).unwrap_or(u32::MAX))
+        };
+        let components = &status.components;
+        let load = Load {
+            records_per_s: figure(&components.pipeline, "records_per_s"),
+            cpu_permille: 0,
+            store_bytes: 0,
+            subscribers: figure(&components.feed, "subscribers"),
+            sources: figure(&components.sources, "sources"),
+        };
+        let states = components.iter().filter(|(_, component)| component.state != Health::Off);
+        Said {
+            load,
+            components: states.map(|(name, component)| (name.to_owned(), component.state)).collect(),
+        }
+    }
+
     /// Takes the stages' figures, and tells watchers where anything but the uptime is different.
     fn look(&self, last: &mut Option<Status>) {
         let counts = self.counts();
         self.monitor.observer.lock().unwrap_or_else(PoisonError::into_inner).sample(Instant::now(), counts);
         let mut status = self.status();
+        self.gossip.say(self.said(&status));
         let uptime = std::mem::take(&mut status.node.uptime_s);
         if last.as_ref() == Some(&status) {
             return;

@@ -8,8 +8,8 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    App, assets, docs, doors, events, exposition, headers, health, later, openapi, problem, records, sources,
-    status, subscribers, tickets, topics, watch,
+    App, assets, docs, doors, events, exposition, headers, health, later, mesh, openapi, problem, records,
+    sources, status, subscribers, tickets, topics, watch,
 };
 
 /// The routes with their declarations.
@@ -19,6 +19,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(status::routes())
         .merge(records::routes())
         .merge(sources::routes())
+        .merge(mesh::routes())
         .merge(topics::routes())
         .merge(subscribers::routes())
         .merge(events::routes())

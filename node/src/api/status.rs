@@ -31,6 +31,9 @@ pub(super) struct Figures {
     pub(super) sources: Component,
     /// What becomes of the sources' answers.
     pub(super) answers: BTreeMap<String, Value>,
+    pub(super) gossip: Component,
+    /// Full multiaddrs to bootstrap from.
+    pub(super) addresses: Vec<String>,
 }
 
 /// What rates are made of.
@@ -95,16 +98,15 @@ impl Observer {
             changes.extend(change);
             component
         };
-        let later = |what: &str| off(&format!("{what} comes with a later version"));
         let components = Components {
             sources: settle("sources", figures.sources.clone()),
             pipeline: settle("pipeline", pipeline(figures)),
             store: settle("store", store(&figures.store)),
-            gossip: settle("gossip", later("the mesh")),
+            gossip: settle("gossip", figures.gossip.clone()),
             archive: settle("archive", off("no archive is configured")),
             feed: settle("feed", figures.feed.clone()),
         };
-        let mut status = Status { node: described(node, figures.uptime), components };
+        let mut status = Status { node: described(node, figures), components };
         self.add_rates(&mut status.components, &figures.counts);
         (status, changes)
     }
@@ -215,14 +217,14 @@ fn store(store: &StoreStatus) -> Component {
     component(state, detail, figures)
 }
 
-fn described(node: &NodeInfo, uptime: Duration) -> NodeStatus {
+fn described(node: &NodeInfo, figures: &Figures) -> NodeStatus {
     NodeStatus {
         id: node.id.to_string(),
         name: node.name.clone(),
         network: node.network.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        uptime_s: uptime.as_secs(),
-        addresses: node.addresses.clone(),
+        uptime_s: figures.uptime.as_secs(),
+        addresses: figures.addresses.clone(),
         retention: node.retention.clone(),
     }
 }
@@ -253,7 +255,6 @@ mod tests {
             id: Origin([7; 32]),
             name: "n".to_owned(),
             network: "local".to_owned(),
-            addresses: Vec::new(),
             retention: Retention { age_s: 1, bytes: 2 },
         }
     }
@@ -261,6 +262,8 @@ mod tests {
     fn figures(store: StoreStatus) -> Figures {
         let feed = component(Health::Ok, None, BTreeMap::new());
         Figures {
+            gossip: component(Health::Ok, None, BTreeMap::new()),
+            addresses: Vec::new(),
             phase: Phase::Ready,
             uptime: Duration::from_secs(3),
             store,

@@ -47,11 +47,11 @@ pub(crate) fn deps(open_publish: bool, phase: Phase) -> Deps {
     let events = Events::default();
     events.push(Level::Info, "node", "started", "the node started");
     Deps {
+        gossip: Gossip::alone(),
         node: NodeInfo {
             id: store.origin(),
             name: "tested".to_owned(),
             network: "local".to_owned(),
-            addresses: Vec::new(),
             retention: Retention { age_s: 1, bytes: 2 },
         },
         access: Access::new(TOKEN, open_publish, vec!["https://friend.example".to_owned()]),
@@ -288,9 +288,9 @@ async fn it_refuses_bad_requests_with_what_to_change() {
         ("GET", "/rpc", &[], "", 501, "not_implemented"),
         ("POST", "/rpc", &[], "", 501, "not_implemented"),
         ("GET", "/sdk/anode.js", &[], "", 501, "not_implemented"),
-        ("GET", "/api/v1/peers", &[], "", 501, "not_implemented"),
+        ("GET", "/api/v1/peers?limit=0", &[], "", 400, "bad_request"),
+        ("GET", "/api/v1/mesh?x=1", &[], "", 400, "bad_request"),
         ("POST", "/api/v1/sources/test", &[], "", 401, "unauthorized"),
-        ("GET", "/api/v1/peers", &[], "", 501, "not_implemented"),
     ] {
         let answer = asked.declared(method, path, headers, body).await;
         assert_eq!(

@@ -168,6 +168,8 @@ fn start(dir: &Path, more: &[&str]) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
     command
         .args(["run", "--data-dir", "data", "--http", "127.0.0.1:0", "--name", "bench"])
+        // It finds no peers: what others do must not be measured with it.
+        .args(["--network", "bench", "--no-mdns", "--p2p", "/ip4/127.0.0.1/tcp/0"])
         .args(more)
         .current_dir(dir)
         .stdin(Stdio::null())

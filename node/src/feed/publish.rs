@@ -2,15 +2,19 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use anode_shared::frames::Frame;
 use anode_shared::ids::{LogKey, RecordId};
+use anode_shared::publish::Ack;
 use anode_shared::record::MAX_PAYLOAD;
 use axum::extract::ws::Message;
 use bytes::Bytes;
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
@@ -48,19 +52,12 @@ enum Came {
     Fault { n: u64, fault: Fault },
 }
 
-/// Answers that are owed, in the order of the frames.
-#[derive(Debug)]
-enum Owed {
-    Group { first: u64, count: usize, publishing: Publishing, since: Instant },
-    Fault { n: u64, fault: Fault },
-}
-
 /// What became of frames.
 #[derive(Debug)]
 struct Done {
     first: u64,
     count: usize,
-    taken: Result<Vec<RecordId>, Fault>,
+    taken: Result<(Vec<RecordId>, Ack), Fault>,
     /// How long the store had them.
     took: Duration,
 }
@@ -75,7 +72,8 @@ pub struct Intake {
     cancel: CancellationToken,
     /// The number of the last frame.
     frames: u64,
-    owed: VecDeque<Owed>,
+    /// Answers that are owed, in the order of the frames; all are waited for at once.
+    owed: FuturesOrdered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     in_flight: usize,
     /// What the store has no room for yet; nothing is read meanwhile.
     came: VecDeque<Came>,
@@ -106,7 +104,7 @@ impl Intake {
             hub,
             cancel,
             frames: 0,
-            owed: VecDeque::new(),
+            owed: FuturesOrdered::new(),
             in_flight: 0,
             came: VecDeque::new(),
             log: None,
@@ -134,7 +132,7 @@ impl Intake {
         let turn = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Turn::Over,
-            done = done(&mut self.owed), if !self.owed.is_empty() => Turn::Done(done),
+            Some(done) = self.owed.next() => Turn::Done(done),
             () = self.hub.store.room(), if !self.came.is_empty() => Turn::Room,
             said = self.socket.receive(), if listening => Turn::Said(said),
         };
@@ -151,8 +149,7 @@ impl Intake {
 
     /// Answers all that is owed.
     async fn settle(&mut self) -> Result<(), Ended> {
-        while !self.owed.is_empty() {
-            let done = done(&mut self.owed).await;
+        while let Some(done) = self.owed.next().await {
             self.answer(done).await?;
         }
         Ok(())
@@ -205,7 +202,7 @@ impl Intake {
         while let Some(came) = self.came.pop_front() {
             match came {
                 Came::Fault { n, fault } => {
-                    self.owed.push_back(Owed::Fault { n, fault });
+                    self.owe_fault(n, fault);
                     self.in_flight += 1;
                 }
                 Came::Group(group) => {
@@ -224,16 +221,37 @@ impl Intake {
         let (first, count) = (group.first, group.payloads.len());
         match self.hub.store.publish(records) {
             Ok(publishing) => {
-                self.owed.push_back(Owed::Group { first, count, publishing, since: Instant::now() });
+                self.owe(first, count, publishing);
             }
             Err(Refused::Overloaded) => return Some(group),
             Err(refused) => {
-                let refuse = |n| Owed::Fault { n, fault: refused.into() };
-                self.owed.extend((first..first + count as u64).map(refuse));
+                for n in first..first + count as u64 {
+                    self.owe_fault(n, refused.into());
+                }
             }
         }
         self.in_flight += count;
         None
+    }
+
+    /// Owes the answers to a group that the store took.
+    fn owe(&mut self, first: u64, count: usize, publishing: Publishing) {
+        let (store, ack, since) = (self.hub.store.clone(), self.request.ack, Instant::now());
+        self.owed.push_back(Box::pin(async move {
+            let taken = match publishing.await {
+                Ok(ids) => {
+                    let reached = store.reach(&ids, ack).await;
+                    Ok((ids, reached))
+                }
+                Err(refused) => Err(refused.into()),
+            };
+            Done { first, count, taken, took: since.elapsed() }
+        }));
+    }
+
+    fn owe_fault(&mut self, n: u64, fault: Fault) {
+        let done = Done { first: n, count: 1, taken: Err(fault), took: Duration::ZERO };
+        self.owed.push_back(Box::pin(std::future::ready(done)));
     }
 
     fn record(&self, payload: &Bytes, json: bool) -> NewRecord {
@@ -253,11 +271,11 @@ impl Intake {
         loop {
             self.in_flight -= done.count;
             match done.taken {
-                Ok(ids) => {
+                Ok((ids, ack)) => {
                     self.hub.totals.published.fetch_add(ids.len() as u64, Relaxed);
                     self.hub.totals.acks.observe(done.took.as_secs_f64());
                     for (n, id) in (done.first..).zip(ids) {
-                        let answer = self.published(n, id);
+                        let answer = self.published(n, id, ack);
                         self.socket.text(answer).await?;
                     }
                 }
@@ -268,7 +286,7 @@ impl Intake {
                     }
                 }
             }
-            match ready(&mut self.owed).await {
+            match self.owed.next().now_or_never().flatten() {
                 Some(next) => done = next,
                 None => break,
             }
@@ -277,14 +295,19 @@ impl Intake {
     }
 
     /// The answer to a frame that was taken; written by hand, for it is written for every record.
-    fn published(&mut self, n: u64, id: RecordId) -> String {
+    fn published(&mut self, n: u64, id: RecordId, ack: Ack) -> String {
         let log = match &self.log {
             Some((key, log)) if *key == id.key => log,
             _ => &self.log.insert((id.key, id.key.to_string())).1,
         };
         let mut text = String::with_capacity(log.len() + 96);
         // Writing to memory cannot fail.
-        let _ = write!(text, r#"{{"type":"published","n":{n},"id":"{log}/{}","ack":"durable"}}"#, id.seq);
+        let _ = write!(
+            text,
+            r#"{{"type":"published","n":{n},"id":"{log}/{}","ack":"{}"}}"#,
+            id.seq,
+            ack.as_str()
+        );
         text
     }
 }
@@ -316,29 +339,4 @@ fn payload(message: Message) -> Result<Bytes, Fault> {
         Fault::new(Code::BadRecord, format!("a text frame is a payload in JSON: {error}"))
     })?;
     Ok(data.slice_ref(value.get().as_bytes()))
-}
-
-/// Waits for the oldest answer. May be dropped and called again.
-async fn done(owed: &mut VecDeque<Owed>) -> Done {
-    let taken = match owed.front_mut() {
-        Some(Owed::Group { publishing, .. }) => publishing.await.map_err(Fault::from),
-        Some(Owed::Fault { fault, .. }) => Err(fault.clone()),
-        None => std::future::pending().await,
-    };
-    match owed.pop_front() {
-        Some(Owed::Group { first, count, since, .. }) => Done { first, count, taken, took: since.elapsed() },
-        Some(Owed::Fault { n, .. }) => Done { first: n, count: 1, taken, took: Duration::ZERO },
-        None => Done { first: 0, count: 0, taken, took: Duration::ZERO },
-    }
-}
-
-/// The oldest answer, where it is there.
-async fn ready(owed: &mut VecDeque<Owed>) -> Option<Done> {
-    use std::future::{Future as _, poll_fn};
-    use std::task::Poll;
-    let mut oldest = std::pin::pin!(done(owed));
-    match poll_fn(|context| Poll::Ready(oldest.as_mut().poll(context))).await {
-        Poll::Ready(done) => Some(done),
-        Poll::Pending => None,
-    }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anode_shared::frames::Frame;
 use anode_shared::ids::RecordId;
-use anode_shared::publish::{PublishError, PublishObject, Publishable};
+use anode_shared::publish::{Ack, PublishError, PublishObject, Publishable};
 use axum::extract::ws::Message;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -27,7 +27,7 @@ use super::start::{SubscribeMessage, check_ack};
 use super::subscriber::Mark;
 use super::tail::{Tail, Work};
 use super::{Publisher, Rights};
-use crate::store::{NewRecord, Publishing, Refused};
+use crate::store::{NewRecord, Publishing, Refused, Store};
 
 /// How many records of one client may wait for stable storage; then it is read no further.
 const IN_FLIGHT: usize = 256;
@@ -43,7 +43,7 @@ type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 /// What becomes of a record.
 struct Answer {
     reference: Reference,
-    taken: Result<RecordId, Fault>,
+    taken: Result<(RecordId, Ack), Fault>,
     /// How long the store had it.
     took: Duration,
 }
@@ -63,7 +63,7 @@ pub struct Session {
     rights: Rights,
     answers: FuturesUnordered<Answering>,
     /// A record that the store has no room for yet; nothing is read meanwhile.
-    held: Option<(Reference, NewRecord)>,
+    held: Option<(Reference, NewRecord, Ack)>,
     cancel: CancellationToken,
 }
 
@@ -123,7 +123,7 @@ impl Session {
 
     /// Answers all that is still in flight.
     async fn settle(&mut self) -> Result<(), Ended> {
-        if let Some((reference, _)) = self.held.take() {
+        if let Some((reference, ..)) = self.held.take() {
             self.answer(Answer::refused(reference, Refused::Draining.into())).await?;
         }
         while let Some(answer) = self.answers.next().await {
@@ -208,20 +208,20 @@ impl Session {
             Some(reference) => serde_json::from_str(reference.get()).unwrap_or(Value::Null),
             None => Value::Null,
         };
-        match self.rights.publish.clone().and_then(|publisher| new_record(text, publisher)) {
-            Ok(record) => self.offer(Some(reference), record).await,
+        match self.rights.publish.clone().and_then(|publisher| new_record(text, publisher, &self.hub.store)) {
+            Ok((record, ack)) => self.offer(Some(reference), record, ack).await,
             Err(fault) => self.answer(Answer::refused(Some(reference), fault)).await,
         }
     }
 
-    async fn offer(&mut self, reference: Reference, record: NewRecord) -> Result<(), Ended> {
+    async fn offer(&mut self, reference: Reference, record: NewRecord, ack: Ack) -> Result<(), Ended> {
         match self.hub.store.publish(vec![record.clone()]) {
             Ok(publishing) => {
-                self.answers.push(Box::pin(wait(reference, publishing)));
+                self.answers.push(Box::pin(wait(reference, publishing, self.hub.store.clone(), ack)));
                 Ok(())
             }
             Err(Refused::Overloaded) => {
-                self.held = Some((reference, record));
+                self.held = Some((reference, record, ack));
                 Ok(())
             }
             Err(refused) => self.answer(Answer::refused(reference, refused.into())).await,
@@ -230,18 +230,18 @@ impl Session {
 
     async fn retry(&mut self) -> Result<(), Ended> {
         match self.held.take() {
-            Some((reference, record)) => self.offer(reference, record).await,
+            Some((reference, record, ack)) => self.offer(reference, record, ack).await,
             None => Ok(()),
         }
     }
 
     async fn answer(&mut self, answer: Answer) -> Result<(), Ended> {
         let frame = match answer.taken {
-            Ok(id) => {
+            Ok((id, ack)) => {
                 self.hub.totals.published.fetch_add(1, Relaxed);
                 self.hub.totals.acks.observe(answer.took.as_secs_f64());
                 let id = id.to_string();
-                Frame::Published { reference: answer.reference, n: None, id, ack: Default::default() }
+                Frame::Published { reference: answer.reference, n: None, id, ack }
             }
             Err(fault) => {
                 self.hub.totals.refused.fetch_add(1, Relaxed);
@@ -254,11 +254,15 @@ impl Session {
     }
 }
 
-async fn wait(reference: Reference, publishing: Publishing) -> Answer {
+async fn wait(reference: Reference, publishing: Publishing, store: Store, ack: Ack) -> Answer {
     let began = Instant::now();
     let taken = publishing.await.map_err(Fault::from).and_then(|ids| {
         ids.first().copied().ok_or_else(|| Fault::new(Code::StorageFailed, "the store gave no id"))
     });
+    let taken = match taken {
+        Ok(id) => Ok((id, store.reach(&[id], ack).await)),
+        Err(fault) => Err(fault),
+    };
     Answer { reference, taken, took: began.elapsed() }
 }
 
@@ -271,19 +275,20 @@ struct Kind<'a> {
     reference: Option<&'a RawValue>,
 }
 
-fn new_record(text: &str, publisher: Publisher) -> Result<NewRecord, Fault> {
+fn new_record(text: &str, publisher: Publisher, store: &Store) -> Result<(NewRecord, Ack), Fault> {
     let object: PublishObject<'_> = serde_json::from_str(text)
         .map_err(|error| Fault::new(Code::BadRecord, format!("not a record to publish: {error}")))?;
     if object.reference.is_some_and(|reference| reference.get().len() > MAX_REFERENCE) {
         return Err(Fault::new(Code::BadRecord, format!("ref has at most {MAX_REFERENCE} bytes")));
     }
-    check_ack(object.ack.unwrap_or_default())?;
+    let ack = object.ack.unwrap_or_default();
+    check_ack(ack, store)?;
     let Publishable { topic, payload, content_type, dedupe, publisher_signature } =
         object.check().map_err(|error| match error {
             PublishError::TooBig(_) => Fault::new(Code::TooBig, error.to_string()),
             PublishError::Malformed(detail) => Fault::new(Code::BadRecord, detail),
         })?;
-    Ok(NewRecord {
+    let record = NewRecord {
         topic,
         payload: payload.into(),
         content_type,
@@ -291,5 +296,6 @@ fn new_record(text: &str, publisher: Publisher) -> Result<NewRecord, Fault> {
         publisher_signature,
         dedupe,
         source: None,
-    })
+    };
+    Ok((record, ack))
 }

@@ -7,7 +7,7 @@ use anode_shared::publish::Ack;
 use anode_shared::record::PublisherSignature;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -72,12 +72,15 @@ pub(crate) struct Published {
     post, path = "/api/v1/records", operation_id = "publish_records", tag = "records", security(("token" = [])),
     params(("ack" = Option<Ack>, Query, description = "Which promise the answer gives; `durable` without it")),
     request_body = ToPublish,
-    responses((status = 200, description = "The records are stored", body = Published), openapi::Read, openapi::Token, openapi::Publish)
+    responses(
+        (status = 200, description = "The records are stored, as was promised", body = Published),
+        (status = 202, description = "They are stored, and the wider promise was not reached in time: `ack` says which was", body = Published),
+         openapi::Read, openapi::Token, openapi::Publish)
 )]
 pub(super) async fn publish(State(app): State<App>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let publisher = match admit(&app, &parts) {
-        Ok(publisher) => publisher,
+    let (publisher, ack) = match admit(&app, &parts) {
+        Ok(admitted) => admitted,
         Err(problem) => {
             app.bodies.discard(&parts.headers, body).await;
             return Err(problem);
@@ -89,18 +92,23 @@ pub(super) async fn publish(State(app): State<App>, request: Request) -> Result<
     let taken = Instant::now();
     let ids = publishing.await?;
     app.http.acknowledged(taken.elapsed());
-    Ok(json(answer(&ids)))
+    let reached = app.store.reach(&ids, ack).await;
+    let mut response = json(answer(&ids, reached));
+    if reached != ack {
+        *response.status_mut() = StatusCode::ACCEPTED;
+    }
+    Ok(response)
 }
 
 /// Decides from the head alone whether the body is worth reading, and gives the name that its records carry.
-fn admit(app: &App, parts: &Parts) -> Result<Option<&'static str>, Problem> {
+fn admit(app: &App, parts: &Parts) -> Result<(Option<&'static str>, Ack), Problem> {
     let publisher = app.caller(&parts.headers)?.publisher()?;
     let query = Query::parse(parts.uri.query(), &["ack"])?;
     let ack = query.get("ack").map(parse_ack).transpose()?.unwrap_or_default();
-    check_ack(ack)?;
+    check_ack(ack, &app.store)?;
     check_media_type(parts)?;
     match app.phase() {
-        Phase::Ready => Ok(publisher),
+        Phase::Ready => Ok((publisher, ack)),
         Phase::Starting => {
             Err(Problem::new(Code::Starting, "the node is starting; send again after Retry-After"))
         }
@@ -138,7 +146,7 @@ async fn read(body: Collected, publisher: Option<&'static str>) -> Result<Vec<Ne
 }
 
 /// Writes the ids. A log's name is made once, not for every record.
-fn answer(ids: &[RecordId]) -> Vec<u8> {
+fn answer(ids: &[RecordId], ack: Ack) -> Vec<u8> {
     let mut out = Vec::with_capacity(40 + ids.len() * 80);
     let mut last: Option<(LogKey, String)> = None;
     out.extend_from_slice(b"{\"ids\":[");
@@ -154,7 +162,7 @@ fn answer(ids: &[RecordId]) -> Vec<u8> {
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(format!("/{}\"", id.seq).as_bytes());
     }
-    out.extend_from_slice(b"],\"ack\":\"durable\"}");
+    out.extend_from_slice(format!("],\"ack\":\"{}\"}}", ack.as_str()).as_bytes());
     out
 }
 
@@ -168,7 +176,7 @@ mod tests {
         let id =
             |log: u64, seq: u64| RecordId { key: LogKey { origin: Origin([7; 32]), log: LogId(log) }, seq };
         for ids in [vec![], vec![id(1, 1)], vec![id(1, 1), id(1, 2), id(2, 1), id(1, 3)]] {
-            let answer: serde_json::Value = serde_json::from_slice(&answer(&ids)).unwrap();
+            let answer: serde_json::Value = serde_json::from_slice(&answer(&ids, Ack::Durable)).unwrap();
             let expected: Vec<String> = ids.iter().map(ToString::to_string).collect();
             assert_eq!(answer, serde_json::json!({ "ids": expected, "ack": "durable" }));
         }

@@ -1,0 +1,136 @@
+//! Whose clock is wrong: each peer's offset from its beacons, and their median.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use anode_shared::ids::Origin;
+use anode_shared::time::Micros;
+
+/// How far off its peers' median a clock may be: above what delays and hand-set clocks bring, below what harms retention.
+const MOST_OFF: i64 = 5_000_000;
+/// How many beacons of a peer count. Their greatest offset does, for delays on the way only make it less; and a clock that was
+/// set is believed after so many beacons.
+const SAMPLES: usize = 4;
+/// How many peers count.
+const MOST_PEERS: usize = 4_096;
+
+/// Offsets of the peers' clocks from ours.
+#[derive(Debug, Default)]
+pub struct Clock {
+    offsets: BTreeMap<Origin, VecDeque<i64>>,
+}
+
+impl Clock {
+    /// A peer said that it is `theirs` while our clock said `ours`.
+    pub fn heard(&mut self, peer: Origin, theirs: Micros, ours: Micros) {
+        if self.offsets.len() >= MOST_PEERS && !self.offsets.contains_key(&peer) {
+            return;
+        }
+        let offset = i64::try_from(i128::from(theirs) - i128::from(ours)).unwrap_or(i64::MAX);
+        let samples = self.offsets.entry(peer).or_default();
+        if samples.len() >= SAMPLES {
+            samples.pop_front();
+        }
+        samples.push_back(offset);
+    }
+
+    /// A peer is gone: its clock does not count.
+    pub fn forget(&mut self, peer: Origin) {
+        self.offsets.remove(&peer);
+    }
+
+    /// How far a peer's clock is ahead of ours, microseconds.
+    pub fn offset(&self, peer: Origin) -> Option<i64> {
+        self.offsets.get(&peer)?.iter().max().copied()
+    }
+
+    /// How far the peers' clocks are ahead of ours, microseconds: the median, of an even number the one nearer to ours.
+    pub fn median(&self) -> i64 {
+        let mut all: Vec<i64> =
+            self.offsets.values().filter_map(|samples| samples.iter().max().copied()).collect();
+        all.sort_unstable();
+        match all.len() {
+            0 => 0,
+            count if count % 2 == 1 => all[count / 2],
+            count => {
+                let (low, high) = (all[count / 2 - 1], all[count / 2]);
+                if low.unsigned_abs() < high.unsigned_abs() { low } else { high }
+            }
+        }
+    }
+
+    /// Whether our clock is too far off to be trusted.
+    pub fn is_off(&self) -> bool {
+        self.median().saturating_abs() > MOST_OFF
+    }
+
+    /// The time by which others are judged: ours, or the median where ours is off.
+    pub fn judge(&self, ours: Micros) -> Micros {
+        if self.is_off() {
+            ours.saturating_add_signed(self.median()).min(anode_shared::time::MAX)
+        } else {
+            ours
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: i64 = 1_000_000;
+    const NOW: Micros = 1_795_000_000_000_000;
+
+    fn check(offsets: &[i64], median: i64, off: bool) {
+        let mut clock = Clock::default();
+        for (peer, offset) in (0..).zip(offsets) {
+            clock.heard(Origin([peer; 32]), NOW.saturating_add_signed(*offset), NOW);
+        }
+        assert_eq!((clock.median(), clock.is_off()), (median, off), "{offsets:?}");
+        assert_eq!(
+            clock.judge(NOW),
+            if off { NOW.saturating_add_signed(median) } else { NOW },
+            "{offsets:?}"
+        );
+    }
+
+    #[test]
+    fn it_takes_the_median() {
+        check(&[], 0, false);
+        check(&[6 * S], 6 * S, true);
+        check(&[-6 * S], -6 * S, true);
+        check(&[6 * S, 0], 0, false);
+        check(&[0, 0, 3_600 * S], 0, false);
+        check(&[3_600 * S, 3_600 * S, 0], 3_600 * S, true);
+        check(&[-9 * S, -8 * S, -7 * S, 50_000 * S], -7 * S, true);
+        check(&[5 * S], 5 * S, false);
+    }
+
+    #[test]
+    fn it_forgives_delays_and_notices_a_clock_that_was_set() {
+        let (mut clock, peer) = (Clock::default(), Origin([1; 32]));
+        for (delay, skew, offset) in [
+            (9 * S, 0, -9 * S),
+            (0, 0, 0),
+            (8 * S, 0, 0),
+            (8 * S, 0, 0),
+            (0, -60 * S, 0),
+            (0, -60 * S, -8 * S),
+            (0, -60 * S, -8 * S),
+            (0, -60 * S, -60 * S),
+        ] {
+            clock.heard(peer, NOW.saturating_add_signed(skew - delay), NOW);
+            assert_eq!(clock.offset(peer), Some(offset));
+        }
+        clock.forget(peer);
+        assert_eq!((clock.offset(peer), clock.median()), (None, 0));
+    }
+
+    #[test]
+    fn it_bears_absurd_times() {
+        let mut clock = Clock::default();
+        clock.heard(Origin([1; 32]), u64::MAX, 0);
+        assert!(clock.is_off() && clock.judge(NOW) <= anode_shared::time::MAX);
+        clock.heard(Origin([2; 32]), 0, u64::MAX);
+        let _ = (clock.median(), clock.judge(0));
+    }
+}

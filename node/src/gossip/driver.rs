@@ -1,0 +1,299 @@
+//! The one task that owns the swarm: libp2p's events go into the pure parts, what those decide goes out by libp2p.
+
+mod connections;
+mod messages;
+mod questions;
+mod report;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anode_shared::beacon::Beacon;
+use anode_shared::ids::{LogKey, Origin};
+use anode_shared::repair::Ask;
+use anode_shared::time::Micros;
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+use futures_util::StreamExt as _;
+use libp2p::multiaddr::Multiaddr;
+use libp2p::request_response::{OutboundRequestId, ResponseChannel};
+use libp2p::swarm::{ConnectionId, Swarm};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::behaviour::{Behaviour, Names};
+use super::clock::Clock;
+use super::inbound::{Judged, Lanes};
+use super::members::{Admission, Links, Target};
+use super::presence::Presence;
+use super::repair::{Event, Piece, Repair};
+use super::serve;
+use super::spans::Span;
+use super::{GossipConfig, News, Shared};
+use crate::store::{Change, Loaded, Store};
+use questions::{Asked, Fetched};
+
+/// How often the pure parts are told of the time.
+const TICK: Duration = Duration::from_millis(50);
+/// How often what the API shows is made anew.
+const SHOW: Duration = Duration::from_millis(500);
+/// How long the last beacon may take to leave.
+const LEAVING: Duration = Duration::from_millis(300);
+/// Answers that are put together at once for all peers: each may hold 2 MiB.
+const ANSWERS: usize = 8;
+/// Fetched batches that are on their way into the store at once.
+const FETCHED: usize = 16;
+/// Things that are done elsewhere and wait to be taken back.
+const DONE: usize = 1_024;
+
+/// What others ask of the driver.
+#[derive(Debug)]
+pub(in crate::gossip) enum Command {
+    /// Says once a peer holds a range on stable storage.
+    Replicated(LogKey, Span, oneshot::Sender<bool>),
+}
+
+/// What was done elsewhere.
+#[derive(Debug)]
+enum Done {
+    /// A question of a peer has its answer.
+    Answer(ResponseChannel<Bytes>, Bytes),
+    /// An answer of a peer was looked at, and its batches stored.
+    Fetched(Fetched),
+}
+
+/// What the driver works with.
+pub(super) struct Driver {
+    swarm: Swarm<Behaviour>,
+    names: Names,
+    config: GossipConfig,
+    me: Origin,
+    key: SigningKey,
+    run: u64,
+    sequence: u64,
+    store: Store,
+    shared: Arc<Shared>,
+    presence: Presence,
+    links: Links,
+    clock: Clock,
+    /// Shared with the store's readers, who ask whether waiting is worth while.
+    repair: Arc<Mutex<Repair>>,
+    admission: Admission,
+    lanes: Lanes,
+    judged: mpsc::Receiver<Judged>,
+    own: mpsc::Receiver<Arc<Loaded>>,
+    commands: mpsc::Receiver<Command>,
+    done: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
+    answering: Arc<Semaphore>,
+    storing: Arc<Semaphore>,
+    asked: HashMap<OutboundRequestId, Asked>,
+    /// Peers that answered by identify that they are of this mesh.
+    members: HashMap<Origin, Member>,
+    dials: HashMap<ConnectionId, Target>,
+    addresses: HashMap<Origin, Vec<Multiaddr>>,
+    /// Addresses at which others say that they see this node.
+    observed: VecDeque<Multiaddr>,
+    /// Batches that found no peer or a full queue, newest last: only counted.
+    missed: u64,
+    next_beacon: Instant,
+    next_show: Instant,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+}
+
+/// A peer that is connected and of this mesh.
+#[derive(Debug, Default)]
+struct Member {
+    rtt: Option<Duration>,
+}
+
+/// What the driver is given at its start.
+pub(super) struct Parts {
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) names: Names,
+    pub(super) config: GossipConfig,
+    pub(super) key: SigningKey,
+    pub(super) run: u64,
+    pub(super) store: Store,
+    pub(super) shared: Arc<Shared>,
+    pub(super) repair: Arc<Mutex<Repair>>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) tracker: TaskTracker,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Driver {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { swarm, names, config, key, run, store, shared, repair, commands, tracker, cancel } =
+            parts;
+        let me = store.origin();
+        let (to_judged, judged) = mpsc::channel(DONE);
+        let (to_own, own) = mpsc::channel(64);
+        tracker.spawn(super::outbound::run(store.clone(), to_own, cancel.clone()));
+        Self {
+            lanes: Lanes::open(&store, &to_judged, &tracker),
+            presence: Presence::new(me, run),
+            links: Links::new(me, config.bootstrap.len(), rand::random()),
+            clock: Clock::default(),
+            repair,
+            admission: Admission {
+                network: config.network.clone(),
+                protocol: anode_shared::repair::PROTOCOL,
+                origins: config.origins.clone(),
+            },
+            swarm,
+            names,
+            config,
+            me,
+            key,
+            run,
+            sequence: 0,
+            store,
+            shared,
+            judged,
+            own,
+            commands,
+            done: mpsc::channel(DONE),
+            answering: Arc::new(Semaphore::new(ANSWERS)),
+            storing: Arc::new(Semaphore::new(FETCHED)),
+            asked: HashMap::new(),
+            members: HashMap::new(),
+            dials: HashMap::new(),
+            addresses: HashMap::new(),
+            observed: VecDeque::new(),
+            missed: 0,
+            next_beacon: Instant::now(),
+            next_show: Instant::now(),
+            tracker,
+            cancel,
+        }
+    }
+
+    /// Runs until cancelled, then says good-bye.
+    pub(super) async fn run(mut self) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // The end first, then own batches: what is acknowledged here should be elsewhere soon.
+                biased;
+                () = self.cancel.cancelled() => break,
+                _ = ticks.tick() => self.tick(),
+                Some(batch) = self.own.recv() => self.spread(&batch),
+                event = self.swarm.select_next_some() => self.swarm_event(event),
+                Some(judged) = self.judged.recv() => self.judged(judged),
+                Some(done) = self.done.1.recv() => self.done(done),
+                Some(command) = self.commands.recv() => self.command(command),
+            }
+        }
+        self.leave().await;
+    }
+
+    fn tick(&mut self) {
+        let now = Instant::now();
+        self.look_at_store(now);
+        let owed = self.store.wishes().into_iter();
+        let owed = owed.filter_map(|(key, from, to)| Some((key, Span::new(from, to)?))).collect();
+        self.plan(Event::Owed(owed), now);
+        self.plan(Event::Retention { horizon: self.horizon(), room: self.room() }, now);
+        self.plan(Event::Tick, now);
+        let effects = self.presence.handle(super::presence::Event::Tick, now);
+        self.presence_effects(effects, now);
+        let effects = self.links.handle(super::members::Event::Tick, now);
+        effects.into_iter().for_each(|effect| self.link_effect(effect, now));
+        if self.next_beacon <= now {
+            self.next_beacon = now + self.presence.interval();
+            self.speak(false);
+        }
+        if self.next_show <= now {
+            self.next_show = now + SHOW;
+            self.show(now);
+        }
+    }
+
+    /// Records older than this would be dropped at once.
+    fn horizon(&self) -> Micros {
+        let age = Micros::try_from(self.config.retain_age.as_micros()).unwrap_or(Micros::MAX);
+        self.clock.judge(crate::store::system_time()).saturating_sub(age)
+    }
+
+    /// Bytes that older records may still take.
+    fn room(&self) -> u64 {
+        self.config.retain_bytes.saturating_sub(self.store.status().bytes)
+    }
+
+    /// Tells the planner what changed in the store since it last looked.
+    fn look_at_store(&mut self, now: Instant) {
+        for change in self.store.changes() {
+            match change {
+                Change::Log(key, view) => self.plan(Event::Own(key, serve::own(&view)), now),
+                Change::Forgotten(origin, log) => self.plan(Event::Forgotten(origin, log), now),
+            }
+        }
+    }
+
+    /// Hands the planner of repair an event and does what it decides.
+    fn plan(&mut self, event: Event<'_>, now: Instant) {
+        let effects = self.planner().handle(event, now);
+        effects.into_iter().for_each(|effect| self.repair_effect(effect, now));
+    }
+
+    fn planner(&self) -> MutexGuard<'_, Repair> {
+        self.repair.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            // Whoever asked may be gone; then nobody wants the answer.
+            Done::Answer(channel, frame) => {
+                let _ = self.swarm.behaviour_mut().repair.send_response(channel, frame);
+            }
+            Done::Fetched(fetched) => self.fetched(&fetched),
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Replicated(key, span, reply) => self.ask_whether_held(key, span, reply),
+        }
+    }
+
+    /// Says what happened, for the events of the API.
+    fn news(&self, news: News) {
+        // Whoever listens is behind: the state itself is shown all the same.
+        let _ = self.shared.news.try_send(news);
+    }
+
+    /// Signs what this node says of itself.
+    fn beacon(&mut self, leaving: bool) -> Bytes {
+        self.sequence += 1;
+        let beacon: Beacon = self.describe(leaving);
+        beacon.sign(&self.key).into()
+    }
+
+    async fn leave(&mut self) {
+        if self.members.is_empty() {
+            return;
+        }
+        self.speak(true);
+        let end = tokio::time::sleep(LEAVING);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => return,
+                event = self.swarm.select_next_some() => self.swarm_event(event),
+            }
+        }
+    }
+
+    /// The question whether a range is held.
+    fn ask(key: LogKey, span: Span, most: u32) -> Ask {
+        Ask { log: key, from: span.from, to: span.to, most }
+    }
+}
+
+/// What an answer brought, once it is stored.
+pub(super) type Pieces = Vec<Piece>;

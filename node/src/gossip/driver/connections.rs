@@ -1,0 +1,289 @@
+//! Connections: who is dialled, who is let in, who is there.
+
+use std::time::Instant;
+
+use libp2p::core::ConnectedPoint;
+use libp2p::multiaddr::Multiaddr;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{DialError, SwarmEvent};
+use libp2p::{PeerId, identify, mdns, ping};
+use tracing::{debug, info, warn};
+
+use anode_shared::ids::Origin;
+
+use super::{Driver, Member};
+use crate::gossip::behaviour::BehaviourEvent;
+use crate::gossip::members::{self, Target};
+use crate::gossip::presence;
+use crate::gossip::repair;
+use crate::gossip::{News, peers};
+
+/// Addresses that are remembered of a peer.
+const MOST_ADDRESSES: usize = 16;
+/// Peers whose addresses are remembered beside what their beacons say.
+const MOST_PEERS: usize = 4_096;
+/// Addresses at which this node was seen.
+const MOST_OBSERVED: usize = 4;
+
+impl Driver {
+    pub(super) fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        let now = Instant::now();
+        match event {
+            SwarmEvent::Behaviour(event) => self.behaviour_event(event, now),
+            SwarmEvent::ConnectionEstablished {
+                peer_id, connection_id, endpoint, num_established, ..
+            } => {
+                debug!(peer = %peer_id, address = %endpoint.get_remote_address(), "Connected");
+                let dialled = self.dials.remove(&connection_id);
+                if let Some(origin) = peers::origin(&peer_id) {
+                    self.established(origin, &endpoint, dialled, num_established.get() == 1, now);
+                } else {
+                    let _ = self.swarm.disconnect_peer_id(peer_id);
+                }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
+                debug!(peer = %peer_id, ?cause, "Connection closed");
+                if let Some(origin) = peers::origin(&peer_id) {
+                    self.closed(origin, now);
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                self.dial_failed(connection_id, peer_id, &error, now);
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                debug!(address = %send_back_addr, %error, "A peer could not connect");
+            }
+            SwarmEvent::NewListenAddr { address, .. } => {
+                info!(%address, "Listening for peers");
+                self.show(now);
+            }
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                warn!(?addresses, ?reason, "No longer listening for peers");
+            }
+            SwarmEvent::NewExternalAddrCandidate { address } => self.seen_at(address),
+            _ => {}
+        }
+    }
+
+    fn behaviour_event(&mut self, event: BehaviourEvent, now: Instant) {
+        match event {
+            BehaviourEvent::Gossipsub(event) => self.gossipsub_event(event, now),
+            BehaviourEvent::Repair(event) => self.repair_event(event, now),
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.identified(peer_id, info, now);
+            }
+            BehaviourEvent::Ping(ping::Event { peer, result: Ok(rtt), .. }) => {
+                if let Some(member) = peers::origin(&peer).and_then(|origin| self.members.get_mut(&origin)) {
+                    member.rtt = Some(rtt);
+                }
+            }
+            BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
+                for (peer, address) in found {
+                    self.discovered(peer, address);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn established(
+        &mut self,
+        origin: Origin,
+        endpoint: &ConnectedPoint,
+        dialled: Option<Target>,
+        first: bool,
+        now: Instant,
+    ) {
+        if let ConnectedPoint::Dialer { address, .. } = endpoint {
+            self.remember(origin, address.clone());
+        }
+        let bootstrap = match dialled {
+            Some(Target::Bootstrap(number)) => Some(number),
+            _ => None,
+        };
+        self.links.handle(members::Event::Connected(origin, bootstrap), now);
+        if first {
+            let effects = self.presence.handle(presence::Event::Connected(origin), now);
+            self.presence_effects(effects, now);
+        }
+    }
+
+    fn closed(&mut self, origin: Origin, now: Instant) {
+        self.links.handle(members::Event::Closed(origin), now);
+        let effects = self.presence.handle(presence::Event::Closed(origin), now);
+        self.presence_effects(effects, now);
+        if self.members.remove(&origin).is_some() {
+            self.plan(repair::Event::Closed(origin), now);
+        }
+    }
+
+    /// A peer said what it speaks: it is of this mesh, or it is told off.
+    fn identified(&mut self, peer: PeerId, said: identify::Info, now: Instant) {
+        let Some(origin) = peers::origin(&peer) else { return };
+        if said.protocol_version != self.names.version {
+            let theirs: String = said.protocol_version.chars().take(100).collect();
+            warn!(%peer, ours = self.names.version, theirs, "A node of another network or protocol was turned away");
+            self.news(News::Refused { peer: peer.to_string(), ours: self.names.version.clone(), theirs });
+            let _ = self.swarm.disconnect_peer_id(peer);
+            return;
+        }
+        for address in
+            said.listen_addrs.iter().take(MOST_ADDRESSES).filter(|address| peers::is_dialable(address))
+        {
+            self.remember(origin, address.clone());
+            self.swarm.behaviour_mut().kad.add_address(&peer, address.clone());
+        }
+        if self.swarm.is_connected(&peer) && !self.members.contains_key(&origin) {
+            self.members.insert(origin, Member::default());
+            self.plan(repair::Event::Connected(origin), now);
+            // It learns at once who this is, and this node is not thought dead while it comes up.
+            self.speak(false);
+        }
+    }
+
+    fn seen_at(&mut self, address: Multiaddr) {
+        if peers::is_dialable(&address) && !self.observed.contains(&address) {
+            self.observed.push_back(address);
+            if self.observed.len() > MOST_OBSERVED {
+                self.observed.pop_front();
+            }
+        }
+    }
+
+    fn discovered(&mut self, peer: PeerId, address: Multiaddr) {
+        let Some(origin) = peers::origin(&peer).filter(|origin| *origin != self.me) else { return };
+        self.remember(origin, address);
+        if !self.swarm.is_connected(&peer) && self.links.linked().len() < members::MOST_LINKS {
+            self.dial(Target::Peer(origin), Instant::now());
+        }
+    }
+
+    fn remember(&mut self, origin: Origin, address: Multiaddr) {
+        let address = peers::bare(&address);
+        if self.addresses.len() >= MOST_PEERS && !self.addresses.contains_key(&origin) {
+            return;
+        }
+        let known = self.addresses.entry(origin).or_default();
+        if !known.contains(&address) {
+            known.push(address);
+            if known.len() > MOST_ADDRESSES {
+                known.remove(0);
+            }
+        }
+    }
+
+    fn dial_failed(
+        &mut self,
+        connection: libp2p::swarm::ConnectionId,
+        peer: Option<PeerId>,
+        error: &DialError,
+        now: Instant,
+    ) {
+        let Some(target) = self.dials.remove(&connection) else { return };
+        debug!(?peer, %error, "A dial failed");
+        if let Target::Bootstrap(number) = target
+            && number < self.config.named
+            && !matches!(error, DialError::DialPeerConditionFalse(_) | DialError::LocalPeerId { .. })
+        {
+            let address = self.config.bootstrap.get(number).map(ToString::to_string).unwrap_or_default();
+            warn!(address, %error, "A bootstrap peer could not be reached; it is tried again for ever");
+        }
+        self.links.handle(members::Event::Failed(target), now);
+    }
+
+    pub(super) fn link_effect(&mut self, effect: members::Effect, now: Instant) {
+        match effect {
+            members::Effect::Dial(target) => self.dial(target, now),
+            members::Effect::Drop(origin) => {
+                if let Some(peer) = peers::peer_id(origin) {
+                    let _ = self.swarm.disconnect_peer_id(peer);
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self, target: Target, now: Instant) {
+        let options = match target {
+            Target::Bootstrap(number) => {
+                self.config.bootstrap.get(number).map(|address| match peers::named(address) {
+                    Some(peer) => DialOpts::peer_id(peer)
+                        .condition(PeerCondition::DisconnectedAndNotDialing)
+                        .addresses(vec![address.clone()])
+                        .build(),
+                    None => DialOpts::unknown_peer_id().address(address.clone()).build(),
+                })
+            }
+            Target::Peer(origin) => peers::peer_id(origin).map(|peer| {
+                DialOpts::peer_id(peer)
+                    .condition(PeerCondition::DisconnectedAndNotDialing)
+                    .addresses(self.ways_to(origin))
+                    .build()
+            }),
+        };
+        let Some(options) = options else { return };
+        let connection = options.connection_id();
+        self.dials.insert(connection, target);
+        if let Err(error) = self.swarm.dial(options) {
+            debug!(?target, %error, "Failed to dial");
+            self.dials.remove(&connection);
+            self.links.handle(members::Event::Failed(target), now);
+        }
+    }
+
+    /// Addresses of a peer: what its beacon names, and what was seen to work.
+    fn ways_to(&self, origin: Origin) -> Vec<Multiaddr> {
+        let said = self.presence.peer(origin).map(|peer| peer.beacon.addresses.clone()).unwrap_or_default();
+        let said = said.iter().filter_map(|address| address.parse::<Multiaddr>().ok());
+        let mut ways: Vec<Multiaddr> = self.addresses.get(&origin).cloned().unwrap_or_default();
+        ways.extend(said.map(|address| peers::bare(&address)));
+        let own: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
+        ways.retain(|address| peers::is_dialable(address) && !own.contains(address));
+        ways.sort();
+        ways.dedup();
+        ways
+    }
+
+    pub(super) fn presence_effects(&mut self, effects: Vec<presence::Effect>, now: Instant) {
+        for effect in effects {
+            self.presence_effect(effect, now);
+        }
+    }
+
+    fn presence_effect(&mut self, effect: presence::Effect, now: Instant) {
+        let name = |origin: Origin, driver: &Self| {
+            driver.presence.peer(origin).map(|peer| peer.beacon.name.clone()).unwrap_or_default()
+        };
+        match effect {
+            presence::Effect::Joined(peer) => self.news(News::Joined { peer, name: name(peer, self) }),
+            presence::Effect::Changed { peer, from, to } => {
+                if to > presence::PeerState::Suspect {
+                    self.links.handle(members::Event::Gone(peer), now);
+                    self.clock.forget(peer);
+                }
+                self.news(News::Changed { peer, name: name(peer, self), from, to });
+                self.next_show = now;
+            }
+            presence::Effect::News(peer) => self.beacon_news(peer, now),
+            presence::Effect::Restarted(peer) => debug!(%peer, "A peer was started anew"),
+            presence::Effect::Twin(peer) => {
+                warn!(%peer, "Two nodes speak with one identity; give each its own --data-dir, and do not copy one");
+                self.news(News::Twin { peer, own: peer == self.me });
+            }
+            presence::Effect::Forgotten(peer) => {
+                self.addresses.remove(&peer);
+                self.links.handle(members::Event::Forgotten(peer), now);
+            }
+        }
+    }
+
+    fn beacon_news(&mut self, peer: Origin, now: Instant) {
+        let Some(known) = self.presence.peer(peer) else { return };
+        let beacon = known.beacon.clone();
+        self.clock.heard(peer, beacon.time, crate::store::system_time());
+        if known.state <= presence::PeerState::Suspect {
+            let links = beacon.links.iter().map(|link| link.peer).collect();
+            self.links.handle(members::Event::There(peer, links), now);
+        }
+        self.plan(repair::Event::Beacon(&beacon), now);
+    }
+}

@@ -1,0 +1,145 @@
+//! Messages by gossipsub: own batches and beacons out, others' in.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anode_shared::batch::{Layout, MAX_BATCH};
+use anode_shared::beacon::Beacon;
+use anode_shared::ids::Origin;
+use libp2p::PeerId;
+use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, MessageId, PublishError, TopicHash};
+use tracing::{debug, warn};
+
+use super::Driver;
+use crate::gossip::inbound::{Gossiped, Judged, acceptance};
+use crate::gossip::{peers, presence, repair};
+use crate::store::Loaded;
+
+impl Driver {
+    /// Hands an own batch to all peers. What cannot be handed on now, repair carries.
+    pub(super) fn spread(&mut self, batch: &Arc<Loaded>) {
+        let shard = batch.header().shard as usize;
+        let Some(topic) = self.names.shards.get(shard).map(IdentTopic::hash) else { return };
+        match self.swarm.behaviour_mut().gossipsub.publish(topic, batch.bytes().to_vec()) {
+            Ok(_) => self.shared.counters.batches_sent(batch.bytes().len()),
+            Err(PublishError::NoPeersSubscribedToTopic) => {}
+            Err(error) => {
+                self.missed += 1;
+                debug!(%error, "Gossip did not take a batch; repair carries it");
+            }
+        }
+    }
+
+    /// Says what this node has to say of itself.
+    pub(super) fn speak(&mut self, leaving: bool) {
+        let (beacon, topic) = (self.beacon(leaving), self.names.presence.hash());
+        match self.swarm.behaviour_mut().gossipsub.publish(topic, beacon.to_vec()) {
+            Ok(_) | Err(PublishError::NoPeersSubscribedToTopic) => {}
+            Err(error) => debug!(%error, "Gossip did not take a beacon"),
+        }
+    }
+
+    pub(super) fn gossipsub_event(&mut self, event: gossipsub::Event, now: Instant) {
+        match event {
+            gossipsub::Event::Message { propagation_source, message_id, message } => {
+                self.message(propagation_source, message_id, message, now);
+            }
+            gossipsub::Event::Subscribed { topic, .. } if topic == self.names.presence.hash() => {
+                self.speak(false);
+            }
+            gossipsub::Event::GossipsubNotSupported { peer_id } => {
+                debug!(peer = %peer_id, "A peer speaks no gossipsub");
+            }
+            gossipsub::Event::SlowPeer { peer_id, .. } => {
+                self.shared.counters.slow_peer();
+                debug!(peer = %peer_id, "A peer is slower than gossip; repair carries what it misses");
+            }
+            _ => {}
+        }
+    }
+
+    fn message(&mut self, from: PeerId, id: MessageId, message: gossipsub::Message, now: Instant) {
+        if message.topic == self.names.presence.hash() {
+            let verdict = self.beacon_message(&message.data, now);
+            return self.report(&id, &from, verdict);
+        }
+        let Some(verdict) = self.batch_message(from, &id, message, now) else { return };
+        self.report(&id, &from, verdict);
+    }
+
+    /// What becomes of a batch at once; none where it is on its way to the store.
+    fn batch_message(
+        &mut self,
+        from: PeerId,
+        id: &MessageId,
+        message: gossipsub::Message,
+        now: Instant,
+    ) -> Option<MessageAcceptance> {
+        let bytes: bytes::Bytes = message.data.into();
+        self.shared.counters.received(bytes.len());
+        let layout = (bytes.len() <= MAX_BATCH).then(|| Layout::parse(&bytes).ok()).flatten();
+        let Some(layout) = layout else { return Some(MessageAcceptance::Reject) };
+        let (header, origin) = (&layout.header, layout.header.origin);
+        if header.network != self.config.network
+            || !self.is_shard(&message.topic, header.shard_bits, header.shard)
+        {
+            return Some(MessageAcceptance::Reject);
+        }
+        if origin == self.me {
+            return Some(MessageAcceptance::Ignore);
+        }
+        self.planner().handle(repair::Event::Gossiped(origin), now);
+        let wanted = self.admission.keeps(origin) && self.planner().takes(origin, bytes.len() as u64, now);
+        if wanted && self.lanes.put(origin, Gossiped { id: id.clone(), from, bytes }) {
+            return None;
+        }
+        Some(MessageAcceptance::Ignore)
+    }
+
+    fn is_shard(&self, topic: &TopicHash, bits: u8, shard: u32) -> bool {
+        let known = self.names.shards.get(shard as usize).is_some_and(|name| name.hash() == *topic);
+        known && 1_usize << bits == self.names.shards.len()
+    }
+
+    pub(super) fn judged(&mut self, judged: Judged) {
+        let Judged { id, from, origin, verdict } = judged;
+        let all_linked =
+            origin.is_some_and(|origin| peers::origin(&from) == Some(origin) && self.all_link_to(origin));
+        self.shared.counters.judged(&verdict);
+        let verdict = acceptance(&verdict, all_linked);
+        self.report(&id, &from, verdict);
+    }
+
+    /// Whether all peers of this node are linked to an origin themselves, so that they get its batches without this node.
+    fn all_link_to(&self, origin: Origin) -> bool {
+        self.links.linked().iter().filter(|peer| **peer != origin).all(|peer| {
+            let links = self.presence.peer(*peer).map(|peer| &peer.beacon.links);
+            links.is_some_and(|links| links.iter().any(|link| link.peer == origin))
+        })
+    }
+
+    fn report(&mut self, id: &MessageId, from: &PeerId, verdict: MessageAcceptance) {
+        if matches!(verdict, MessageAcceptance::Reject) {
+            self.shared.counters.reject();
+        }
+        self.swarm.behaviour_mut().gossipsub.report_message_validation_result(id, from, verdict);
+    }
+
+    fn beacon_message(&mut self, bytes: &[u8], now: Instant) -> MessageAcceptance {
+        let beacon = match Beacon::open(bytes) {
+            Ok(beacon) => beacon,
+            Err(error) => {
+                debug!(%error, "A beacon was no beacon");
+                return MessageAcceptance::Reject;
+            }
+        };
+        if let Err(refusal) = self.admission.admit(&beacon.network, beacon.protocol) {
+            warn!(peer = %beacon.origin, %refusal, "A beacon of another mesh came");
+            return MessageAcceptance::Reject;
+        }
+        let effects = self.presence.handle(presence::Event::Beacon(Arc::new(beacon)), now);
+        let news = effects.iter().any(|effect| matches!(effect, presence::Effect::News(_)));
+        self.presence_effects(effects, now);
+        if news { MessageAcceptance::Accept } else { MessageAcceptance::Ignore }
+    }
+}

@@ -1,0 +1,253 @@
+//! Questions of the repair protocol: asked as the planner wants, answered out of the store.
+
+use std::time::{Duration, Instant};
+
+use anode_shared::ids::{LogKey, Origin};
+use anode_shared::repair::{Answer, Ask, Question, Summaries, Summary};
+use bytes::Bytes;
+use libp2p::request_response::{self, Message, OutboundRequestId, ResponseChannel};
+use tokio::sync::oneshot;
+use tracing::debug;
+
+use super::{Done, Driver, Pieces};
+use crate::gossip::repair::{Effect, Event};
+use crate::gossip::spans::Span;
+use crate::gossip::{inbound, peers, serve};
+use crate::store::Store;
+
+/// How long a peer is waited for that is to hold a range: as long as a publisher waits.
+const HELD: Duration = Duration::from_secs(10);
+/// How often it looks, beside each arrival.
+const LOOK: Duration = Duration::from_millis(250);
+/// How many peers are asked whether they hold a range.
+const WITNESSES: usize = 3;
+
+/// What was asked.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Compare(u64),
+    Fetch(u64),
+    Fork,
+    Tell,
+    /// Whether a range is held: who waits for it, with others that were asked the same.
+    Holds(std::sync::Arc<std::sync::Mutex<Option<oneshot::Sender<bool>>>>),
+}
+
+/// An answer that was looked at elsewhere.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    /// Heads in it are proven.
+    Compared(u64, Summaries, Vec<(LogKey, u64)>),
+    /// Its batches were handed to the store.
+    Batches(u64, Option<Summary>, bool, Pieces),
+}
+
+impl Driver {
+    pub(super) fn repair_effect(&mut self, effect: Effect, now: Instant) {
+        match effect {
+            Effect::Compare { id, peer, digest, from, proofs } => {
+                self.ask_peer(peer, &Question::Compare { digest, from, proofs }, Asked::Compare(id));
+            }
+            Effect::Fetch { id, peer, log, span, most } => {
+                self.ask_peer(peer, &Question::Range(Self::ask(log, span, most)), Asked::Fetch(id));
+            }
+            // What comes all the same is passed over: the planner knows the number no more.
+            Effect::Cancel(_) => {}
+            Effect::AskFork(peer, key) => self.ask_peer(peer, &Question::Fork(key), Asked::Fork),
+            Effect::TellFork(peer, key) => {
+                if let Some(proof) = self.store.fork_proof(key) {
+                    self.ask_peer(peer, &Question::Forked(proof), Asked::Tell);
+                }
+            }
+            Effect::Heard(key, head) => self.store.heard(key, head),
+            Effect::RaiseFloor(key, floor) => self.store.raise_floor(key, floor),
+            Effect::RenewLink(origin) => self.renew(origin, now),
+        }
+    }
+
+    /// A gossip link that has died silently is closed; who is still there is dialled again at once.
+    fn renew(&mut self, origin: Origin, now: Instant) {
+        self.shared.counters.renewed();
+        debug!(peer = %origin, "Its beacons speak of batches that do not come: the link is renewed");
+        if let Some(peer) = peers::peer_id(origin) {
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+        self.next_show = now;
+    }
+
+    fn ask_peer(&mut self, peer: Origin, question: &Question, asked: Asked) {
+        match peers::peer_id(peer).filter(|_| self.members.contains_key(&peer)) {
+            Some(id) => {
+                let request = self.swarm.behaviour_mut().repair.send_request(&id, question.encode().into());
+                self.asked.insert(request, asked);
+            }
+            None => self.unasked(&asked),
+        }
+    }
+
+    fn unasked(&mut self, asked: &Asked) {
+        if let Asked::Compare(id) | Asked::Fetch(id) = asked {
+            self.planner().handle(Event::Failed(*id), Instant::now());
+        }
+    }
+
+    pub(super) fn repair_event(&mut self, event: request_response::Event<Bytes, Bytes>, now: Instant) {
+        match event {
+            request_response::Event::Message { peer, message, .. } => match message {
+                Message::Request { request, channel, .. } => self.question(&request, channel),
+                Message::Response { request_id, response } => {
+                    if let Some(asked) = self.asked.remove(&request_id) {
+                        self.shared.counters.received(response.len());
+                        self.answered(asked, response, peer, now);
+                    }
+                }
+            },
+            request_response::Event::OutboundFailure { request_id, error, peer, .. } => {
+                debug!(%peer, %error, "A question went unanswered");
+                self.failed(request_id);
+            }
+            _ => {}
+        }
+    }
+
+    fn failed(&mut self, request: OutboundRequestId) {
+        if let Some(asked) = self.asked.remove(&request) {
+            self.unasked(&asked);
+        }
+    }
+
+    /// Answers a peer's question, away from here where storage is read.
+    fn question(&mut self, frame: &Bytes, channel: ResponseChannel<Bytes>) {
+        let question = match Question::decode(frame) {
+            Ok(question) => question,
+            Err(error) => {
+                debug!(%error, "A question was not understood");
+                return self.refuse(channel);
+            }
+        };
+        let (store, done) = (self.store.clone(), self.done.0.clone());
+        if let Question::Holds(ask) = question {
+            self.tracker.spawn(async move {
+                let held = held_within(&store, ask, HELD).await;
+                let _ = done.send(Done::Answer(channel, Answer::Holds(held).encode().into())).await;
+            });
+            return;
+        }
+        let Ok(place) = self.answering.clone().try_acquire_owned() else { return self.refuse(channel) };
+        let summaries = match &question {
+            Question::Compare { digest, from, proofs } => {
+                Some((self.planner().summaries(digest, *from), *proofs))
+            }
+            _ => None,
+        };
+        self.tracker.spawn_blocking(move || {
+            let frame: Bytes = match summaries {
+                Some((mut summaries, proofs)) => {
+                    if proofs {
+                        serve::prove(&store, &mut summaries);
+                    }
+                    Answer::Summaries(summaries).encode().into()
+                }
+                None => serve::answer(&store, question),
+            };
+            drop(place);
+            let _ = done.blocking_send(Done::Answer(channel, frame));
+        });
+    }
+
+    fn refuse(&mut self, channel: ResponseChannel<Bytes>) {
+        let _ = self.swarm.behaviour_mut().repair.send_response(channel, Answer::Refused.encode().into());
+    }
+
+    fn answered(&mut self, asked: Asked, frame: Bytes, peer: libp2p::PeerId, now: Instant) {
+        match (asked, Answer::decode(&frame)) {
+            (Asked::Compare(id), Ok(Answer::Summaries(summaries))) => self.look_at_proofs(id, summaries),
+            (Asked::Fetch(id), Ok(Answer::Batches { held, more, batches })) => {
+                let batches = batches.into_iter().map(|place| frame.slice(place)).collect();
+                self.take(id, held, more, batches);
+            }
+            (Asked::Fork, Ok(Answer::Fork(Some(proof)))) => {
+                if let Err(error) = self.store.accept_fork(proof) {
+                    debug!(%peer, %error, "A fork's proof was none");
+                }
+            }
+            (Asked::Fork | Asked::Tell, Ok(_)) => {}
+            (Asked::Holds(reply), Ok(Answer::Holds(true))) => {
+                let reply = reply.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+                reply.map(|reply| reply.send(true));
+            }
+            (asked, answer) => {
+                if let Err(error) = answer {
+                    debug!(%peer, %error, "An answer was not understood");
+                }
+                if let Asked::Compare(id) | Asked::Fetch(id) = asked {
+                    self.plan(Event::Failed(id), now);
+                }
+            }
+        }
+    }
+
+    /// Checks the signatures in an answer, away from here.
+    fn look_at_proofs(&self, id: u64, summaries: Summaries) {
+        let done = self.done.0.clone();
+        self.tracker.spawn_blocking(move || {
+            let proven = |summary: &Summary| Some((summary.log, summary.proven().ok()??));
+            let proven = summaries.logs.iter().filter_map(proven).collect();
+            let _ = done.blocking_send(Done::Fetched(Fetched::Compared(id, summaries, proven)));
+        });
+    }
+
+    /// Stores what came, away from here.
+    fn take(&self, id: u64, held: Option<Summary>, more: bool, batches: Vec<Bytes>) {
+        let (store, done, room) = (self.store.clone(), self.done.0.clone(), self.storing.clone());
+        let keeps = self.admission.clone();
+        self.tracker.spawn(async move {
+            let origin = |bytes: &Bytes| Some(anode_shared::batch::Layout::parse(bytes).ok()?.header.origin);
+            let batches =
+                batches.into_iter().filter(|bytes| origin(bytes).is_none_or(|origin| keeps.keeps(origin)));
+            let pieces = inbound::take(&store, batches.collect(), &room).await;
+            let _ = done.send(Done::Fetched(Fetched::Batches(id, held, more, pieces))).await;
+        });
+    }
+
+    pub(super) fn fetched(&mut self, fetched: &Fetched) {
+        let now = Instant::now();
+        match fetched {
+            Fetched::Compared(id, answer, proven) => {
+                self.plan(Event::Compared { id: *id, answer, proven }, now);
+            }
+            Fetched::Batches(id, held, more, pieces) => {
+                self.shared.counters.repaired(pieces);
+                // What the answer changed is known before the answer is.
+                self.look_at_store(now);
+                self.plan(Event::Answered { id: *id, held: held.as_ref(), more: *more, pieces }, now);
+            }
+        }
+    }
+
+    /// Asks some peers whether they hold a range on stable storage; the first who does answers for all.
+    pub(super) fn ask_whether_held(&mut self, key: LogKey, span: Span, reply: oneshot::Sender<bool>) {
+        let reply = std::sync::Arc::new(std::sync::Mutex::new(Some(reply)));
+        let witnesses: Vec<Origin> = self
+            .members
+            .keys()
+            .filter(|peer| self.presence.is_there(**peer))
+            .take(WITNESSES)
+            .copied()
+            .collect();
+        for peer in witnesses {
+            self.ask_peer(peer, &Question::Holds(Self::ask(key, span, 0)), Asked::Holds(reply.clone()));
+        }
+    }
+}
+
+/// Waits until a range is held on stable storage.
+async fn held_within(store: &Store, ask: Ask, patience: Duration) -> bool {
+    let mut newest = store.newest();
+    let held = async {
+        while !store.holds_synced(ask.log, ask.from, ask.to).await {
+            let _ = tokio::time::timeout(LOOK, newest.changed()).await;
+        }
+    };
+    tokio::time::timeout(patience, held).await.is_ok()
+}

@@ -1,0 +1,192 @@
+//! What the node says of itself in beacons, and what the API shows of the mesh.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anode_shared::beacon::{Beacon, ComponentState, Link, Load, MAX_LIST, OwnHead, VERSION};
+use anode_shared::ids::{Hash, LogId, LogKey, Origin};
+use anode_shared::mesh::{Mesh, MeshEdge, MeshNode, PeerState as Shown, PeerStatus};
+use anode_shared::time::{Micros, to_rfc3339};
+use libp2p::multiaddr::{Multiaddr, Protocol};
+
+use super::Driver;
+use crate::gossip::presence::{Peer, PeerState};
+use crate::gossip::view::View;
+use crate::gossip::{peers, view};
+use crate::store::{LogView, system_time};
+
+impl Driver {
+    /// The next beacon.
+    pub(super) fn describe(&self, leaving: bool) -> Beacon {
+        let said = self.shared.said();
+        let links = self
+            .links
+            .linked()
+            .iter()
+            .take(MAX_LIST)
+            .map(|peer| Link { peer: *peer, rtt_us: self.rtt_us(*peer) });
+        Beacon {
+            version: VERSION,
+            network: self.config.network.clone(),
+            origin: self.me,
+            run: self.run,
+            sequence: self.sequence,
+            time: system_time(),
+            interval_ms: u32::try_from(self.presence.interval().as_millis()).unwrap_or(u32::MAX),
+            name: self.config.name.clone(),
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: anode_shared::repair::PROTOCOL,
+            addresses: self.own_addresses().iter().take(MAX_LIST).map(ToString::to_string).collect(),
+            shards: vec![(0, 0)],
+            heads: self.own_heads(),
+            digest: self.planner().digest().whole(),
+            links: links.collect(),
+            load: Load { store_bytes: self.store.status().bytes, ..said.load },
+            components: said
+                .components
+                .iter()
+                .map(|(name, state)| ComponentState::new(name, *state))
+                .collect(),
+            archive: None,
+            leaving,
+        }
+    }
+
+    fn rtt_us(&self, peer: Origin) -> u32 {
+        let rtt = self.members.get(&peer).and_then(|member| member.rtt);
+        rtt.map_or(0, |rtt| u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX))
+    }
+
+    /// The own logs that hold anything, newest last.
+    fn own_heads(&self) -> Vec<OwnHead> {
+        let heads = self.store.own_heads().into_iter().map(|head| OwnHead {
+            log: head.log,
+            head: head.head,
+            hash: head.hash.unwrap_or(Hash([0; 32])),
+            floor: head.floor,
+        });
+        let mut heads: Vec<OwnHead> = heads.collect();
+        heads.drain(..heads.len().saturating_sub(MAX_LIST));
+        heads
+    }
+
+    /// Where the node can be reached: what it was told to announce, else where it listens and was seen.
+    fn own_addresses(&self) -> Vec<Multiaddr> {
+        let mut addresses = self.config.announce.clone();
+        if addresses.is_empty() {
+            addresses.extend(self.swarm.listeners().filter(|address| peers::is_dialable(address)).cloned());
+            let public = addresses.iter().any(|address| !peers::is_loopback(address));
+            addresses.extend(self.observed.iter().filter(|_| public).cloned());
+        }
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+
+    /// Makes anew what the API shows.
+    pub(super) fn show(&mut self, now: Instant) {
+        let mut peers: Vec<PeerStatus> =
+            self.presence.peers().map(|(origin, peer)| self.peer_status(*origin, peer, now)).collect();
+        peers.sort_by(|one, other| one.id.cmp(&other.id));
+        let (missing, requests) = self.planner().progress(now);
+        let me = *self.swarm.local_peer_id();
+        let named = |address: Multiaddr| peers::bare(&address).with(Protocol::P2p(me)).to_string();
+        self.shared.show(View {
+            addresses: self.own_addresses().into_iter().map(named).collect(),
+            mesh: self.mesh(&peers),
+            peers,
+            linked: self.links.linked().len(),
+            missing,
+            requests,
+            missed: self.missed,
+            clock_off: self.clock.is_off().then(|| self.clock.median()),
+        });
+    }
+
+    fn peer_status(&self, origin: Origin, peer: &Peer, now: Instant) -> PeerStatus {
+        let beacon = &peer.beacon;
+        let ago = |when: Instant| {
+            let ago = now.saturating_duration_since(when);
+            to_rfc3339(system_time().saturating_sub(Micros::try_from(ago.as_micros()).unwrap_or(0)))
+        };
+        let heads: BTreeMap<String, u64> =
+            beacon.heads.iter().map(|head| (head.log.to_string(), head.head)).collect();
+        PeerStatus {
+            id: origin.to_string(),
+            name: beacon.name.clone(),
+            version: beacon.software.clone(),
+            addresses: beacon.addresses.iter().map(|address| format!("{address}/p2p/{origin}")).collect(),
+            state: shown(peer.state),
+            since: ago(peer.since),
+            last_seen: ago(peer.heard),
+            connected: peer.connected,
+            rtt_ms: self.members.get(&origin).and_then(|member| member.rtt).map(millis),
+            lag: beacon.heads.iter().map(|head| self.lag(origin, head.log, head.head)).sum(),
+            heads,
+            clock_offset_ms: self.clock.offset(origin).map(view::millis_of),
+            records_per_s: beacon.load.records_per_s,
+            subscribers: beacon.load.subscribers,
+            sources: beacon.load.sources,
+            components: beacon
+                .components
+                .iter()
+                .map(|component| (component.name.clone(), component.state()))
+                .collect(),
+        }
+    }
+
+    fn lag(&self, origin: Origin, log: LogId, head: u64) -> u64 {
+        let view =
+            self.store.log(LogKey { origin, log }).unwrap_or(LogView { floor: 1, ..LogView::default() });
+        let missing: u64 = view.missing.iter().map(|(from, to)| to - from + 1).sum();
+        head.saturating_sub(view.held) + missing
+    }
+
+    fn mesh(&self, peers: &[PeerStatus]) -> Mesh {
+        let me = self.me.to_string();
+        let mut nodes =
+            vec![MeshNode { id: me.clone(), name: self.config.name.clone(), state: Shown::Alive }];
+        nodes.extend(peers.iter().map(|peer| MeshNode {
+            id: peer.id.clone(),
+            name: peer.name.clone(),
+            state: peer.state,
+        }));
+        let mut edges: BTreeMap<(String, String), Option<f64>> = BTreeMap::new();
+        let mut link = |one: String, other: String, rtt: Option<f64>| {
+            let ends = if one < other { (one, other) } else { (other, one) };
+            let known = edges.entry(ends).or_insert(rtt);
+            *known = known.or(rtt);
+        };
+        for peer in self.links.linked() {
+            let rtt = self.members.get(peer).and_then(|member| member.rtt).map(millis);
+            link(me.clone(), peer.to_string(), rtt);
+        }
+        let there = self.presence.peers().filter(|(_, peer)| peer.state <= PeerState::Suspect);
+        for (origin, peer) in there {
+            for other in &peer.beacon.links {
+                let rtt = (other.rtt_us > 0).then(|| f64::from(other.rtt_us) / 1e3);
+                link(origin.to_string(), other.peer.to_string(), rtt);
+            }
+        }
+        let edges = edges.into_iter().map(|((from, to), rtt_ms)| MeshEdge {
+            from,
+            to,
+            kind: "link".to_owned(),
+            rtt_ms,
+        });
+        Mesh { nodes, edges: edges.collect() }
+    }
+}
+
+fn shown(state: PeerState) -> Shown {
+    match state {
+        PeerState::Alive => Shown::Alive,
+        PeerState::Suspect => Shown::Suspect,
+        PeerState::Left => Shown::Left,
+        PeerState::Dead => Shown::Dead,
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

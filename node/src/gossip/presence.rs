@@ -1,0 +1,358 @@
+//! Who is there: alive, suspect, dead or left, from signed beacons and from connections.
+//!
+//! Only a beacon makes a peer known or alive; a connection that closes makes it suspect. Beacons are counted by (run, sequence),
+//! so one that is old or was recorded says nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anode_shared::beacon::Beacon;
+use anode_shared::ids::Origin;
+use anode_shared::time::Micros;
+
+/// How often a node speaks in a mesh of ordinary size.
+pub const INTERVAL: Duration = Duration::from_secs(2);
+/// Up to how many peers it speaks that often: above, all slow down in proportion, so that nobody hears more than 125 beacons a
+/// second (1 % of a core for their signatures).
+const FULL_RATE: u64 = 250;
+/// After how many tenths of its interval a silent peer is suspect: 5 s, two beacons lost.
+const SUSPECT_TENTHS: u32 = 25;
+/// After how many tenths of its interval a silent peer is dead: 9 s, so that it shows within 10 s of a `kill -9`.
+const DEAD_TENTHS: u32 = 45;
+/// How long after its connection closed a peer that is not heard again is dead: one interval and what a loaded machine adds,
+/// and within the 3 s that are promised.
+const CLOSED: Duration = Duration::from_millis(2_750);
+/// How long after a connection closed beacons may come that were sent before.
+const ECHO: Duration = Duration::from_secs(5);
+/// How slow even the quickest of few beacons may have been. With it, and the interval, a living peer is heard within [`CLOSED`].
+const DELAY: Duration = Duration::from_millis(500);
+/// After how long a quick beacon does not count any more: clocks drift by 6 ms meanwhile at most.
+const DRIFT: Duration = Duration::from_secs(60);
+/// How long a peer that is gone is remembered.
+const FORGET: Duration = Duration::from_secs(3_600);
+/// The most peers that are known: four times the largest mesh that was ever simulated here.
+const MOST_PEERS: usize = 4_096;
+/// Over which time beacons of another run must go on for it to be a twin and no echo of an earlier start.
+const TWIN: Duration = Duration::from_secs(3);
+
+/// How a peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PeerState {
+    /// It speaks.
+    Alive,
+    /// It should have spoken, or its connection closed.
+    Suspect,
+    /// It said that it shuts down.
+    Left,
+    /// It has been silent for too long.
+    Dead,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A beacon came, whose signature, network and limits were checked.
+    Beacon(Arc<Beacon>),
+    /// The first connection to a peer was made.
+    Connected(Origin),
+    /// The last connection to a peer closed.
+    Closed(Origin),
+    /// Time passed.
+    Tick,
+}
+
+/// What follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// A peer is known now that was not.
+    Joined(Origin),
+    /// A peer's state changed.
+    Changed {
+        /// Whose.
+        peer: Origin,
+        /// What it was.
+        from: PeerState,
+        /// What it is.
+        to: PeerState,
+    },
+    /// The beacon was news: its contents count.
+    News(Origin),
+    /// A peer was started anew.
+    Restarted(Origin),
+    /// Two nodes speak with one identity.
+    Twin(Origin),
+    /// A peer was gone for so long, or so many others came, that it is not known any more.
+    Forgotten(Origin),
+}
+
+/// Another run of the same identity than the newest.
+#[derive(Debug, Clone, Copy)]
+struct Other {
+    run: u64,
+    sequence: u64,
+    first: Instant,
+    told: bool,
+}
+
+/// One peer.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// How it is.
+    pub state: PeerState,
+    /// Since when.
+    pub since: Instant,
+    /// Its newest beacon.
+    pub beacon: Arc<Beacon>,
+    /// When that came.
+    pub heard: Instant,
+    /// Whether there is a connection to it.
+    pub connected: bool,
+    /// When its connection closed, until it is heard again.
+    closed: Option<Instant>,
+    other: Option<Other>,
+    /// The beacon that took the least time: when it came, and what the peer's clock showed.
+    quickest: (Instant, Micros),
+}
+
+impl Peer {
+    fn tenths(&self, tenths: u32) -> Duration {
+        Duration::from_millis(u64::from(self.beacon.interval_ms)) * tenths / 10
+    }
+
+    /// When the state changes next if nothing is heard, and to what.
+    fn next(&self) -> Option<(Instant, PeerState)> {
+        let dead = self.heard + self.tenths(DEAD_TENTHS);
+        match self.state {
+            PeerState::Alive => Some((self.heard + self.tenths(SUSPECT_TENTHS), PeerState::Suspect)),
+            PeerState::Suspect => {
+                let closed = self.closed.map(|closed| closed + CLOSED);
+                Some((closed.map_or(dead, |closed| closed.min(dead)), PeerState::Dead))
+            }
+            PeerState::Left | PeerState::Dead => None,
+        }
+    }
+
+    /// Whether a beacon that comes now was sent before the connection closed and took its time. The quickest of the peer's
+    /// beacons tells when its clock showed what, whatever that clock's setting.
+    fn is_from_before_the_end(&self, beacon: &Beacon, now: Instant) -> bool {
+        let Some(closed) = self.closed.filter(|closed| *closed + ECHO > now) else { return false };
+        self.sent(beacon.time) <= Some(closed + DELAY)
+    }
+
+    /// When the peer's clock showed a time, by the quickest of its beacons.
+    fn sent(&self, time: Micros) -> Option<Instant> {
+        let (arrived, said) = self.quickest;
+        if time >= said {
+            arrived.checked_add(Duration::from_micros(time - said))
+        } else {
+            arrived.checked_sub(Duration::from_micros(said - time))
+        }
+    }
+
+    /// Notes how quick a beacon was. One that was quick long ago says less than a fresh one, for clocks drift.
+    fn clock(&mut self, time: Micros, now: Instant) {
+        if self.quickest.0 + DRIFT < now || self.sent(time).is_none_or(|sent| sent > now) {
+            self.quickest = (now, time);
+        }
+    }
+}
+
+/// All peers.
+#[derive(Debug)]
+pub struct Presence {
+    me: Origin,
+    run: u64,
+    peers: BTreeMap<Origin, Peer>,
+    /// Connections, also to peers that were not heard yet.
+    connected: std::collections::BTreeSet<Origin>,
+    own: Option<Other>,
+}
+
+impl Presence {
+    /// Begins with the own identity and run.
+    pub fn new(me: Origin, run: u64) -> Self {
+        Self { me, run, peers: BTreeMap::new(), connected: std::collections::BTreeSet::new(), own: None }
+    }
+
+    /// All known peers.
+    pub fn peers(&self) -> impl Iterator<Item = (&Origin, &Peer)> {
+        self.peers.iter()
+    }
+
+    /// One peer.
+    pub fn peer(&self, peer: Origin) -> Option<&Peer> {
+        self.peers.get(&peer)
+    }
+
+    /// Whether a peer is there, as far as one can tell.
+    pub fn is_there(&self, peer: Origin) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.state <= PeerState::Suspect)
+    }
+
+    /// How often this node should speak.
+    pub fn interval(&self) -> Duration {
+        let there = self.peers.values().filter(|peer| peer.state <= PeerState::Suspect).count() as u64 + 1;
+        let most = Duration::from_millis(u64::from(anode_shared::beacon::MAX_INTERVAL_MS));
+        (INTERVAL * u32::try_from(there).unwrap_or(u32::MAX) / u32::try_from(FULL_RATE).unwrap_or(1))
+            .clamp(INTERVAL, most)
+    }
+
+    /// Takes what happened.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Beacon(beacon) if beacon.origin == self.me => self.own_beacon(&beacon, now, &mut effects),
+            Event::Beacon(beacon) => self.beacon(beacon, now, &mut effects),
+            Event::Connected(peer) => {
+                self.connected.insert(peer);
+                if let Some(known) = self.peers.get_mut(&peer) {
+                    known.connected = true;
+                    known.closed = None;
+                }
+            }
+            Event::Closed(peer) => self.closed(peer, now, &mut effects),
+            Event::Tick => self.tick(now, &mut effects),
+        }
+        effects
+    }
+
+    fn own_beacon(&mut self, beacon: &Beacon, now: Instant, effects: &mut Vec<Effect>) {
+        if beacon.run != self.run && is_twin(&mut self.own, beacon, now) {
+            effects.push(Effect::Twin(self.me));
+        }
+    }
+
+    fn beacon(&mut self, beacon: Arc<Beacon>, now: Instant, effects: &mut Vec<Effect>) {
+        let peer = beacon.origin;
+        let Some(known) = self.peers.get_mut(&peer) else {
+            if !beacon.leaving && self.has_room(peer, now, effects) {
+                self.peers.insert(peer, self.newcomer(beacon, now));
+                effects.extend([Effect::Joined(peer), Effect::News(peer)]);
+            }
+            return;
+        };
+        let newest = (known.beacon.run, known.beacon.sequence);
+        if beacon.run < newest.0 {
+            // A clock that was set back gives a run that looks older: whoever is gone may come back so.
+            let goes_on =
+                known.other.is_some_and(|other| other.run == beacon.run && beacon.sequence > other.sequence);
+            if is_twin(&mut known.other, &beacon, now) && known.state <= PeerState::Suspect {
+                effects.push(Effect::Twin(peer));
+            }
+            if !(goes_on && known.state > PeerState::Suspect) {
+                return;
+            }
+        } else if (beacon.run, beacon.sequence) <= newest {
+            return;
+        }
+        if beacon.run != newest.0 {
+            known.other = None;
+            known.closed = None;
+            known.quickest = (now, beacon.time);
+            effects.push(Effect::Restarted(peer));
+        }
+        known.clock(beacon.time, now);
+        let before = known.is_from_before_the_end(&beacon, now);
+        let leaving = beacon.leaving;
+        known.beacon = beacon;
+        effects.push(Effect::News(peer));
+        if leaving {
+            return change(peer, known, PeerState::Left, now, effects);
+        }
+        if before {
+            return;
+        }
+        known.heard = now;
+        known.closed = None;
+        change(peer, known, PeerState::Alive, now, effects);
+    }
+
+    fn newcomer(&self, beacon: Arc<Beacon>, now: Instant) -> Peer {
+        let connected = self.connected.contains(&beacon.origin);
+        let quickest = (now, beacon.time);
+        Peer {
+            quickest,
+            state: PeerState::Alive,
+            since: now,
+            beacon,
+            heard: now,
+            connected,
+            closed: None,
+            other: None,
+        }
+    }
+
+    /// Makes room for a newcomer: the one that has been gone the longest goes, else one that a connected newcomer outweighs.
+    fn has_room(&mut self, newcomer: Origin, now: Instant, effects: &mut Vec<Effect>) -> bool {
+        if self.peers.len() < MOST_PEERS {
+            return true;
+        }
+        let weighs = self.connected.contains(&newcomer);
+        let mut goes: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| !peer.connected && (weighs || peer.state > PeerState::Suspect))
+            .map(|(origin, peer)| (peer.state <= PeerState::Suspect, peer.since.min(now), *origin))
+            .collect();
+        goes.sort_unstable();
+        let Some((.., origin)) = goes.first().copied() else { return false };
+        self.peers.remove(&origin);
+        effects.push(Effect::Forgotten(origin));
+        true
+    }
+
+    fn closed(&mut self, peer: Origin, now: Instant, effects: &mut Vec<Effect>) {
+        self.connected.remove(&peer);
+        let Some(known) = self.peers.get_mut(&peer) else { return };
+        known.connected = false;
+        known.closed = Some(now);
+        if known.state <= PeerState::Suspect {
+            change(peer, known, PeerState::Suspect, now, effects);
+        }
+    }
+
+    fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        for (origin, peer) in &mut self.peers {
+            while let Some((when, to)) = peer.next().filter(|(when, _)| *when <= now) {
+                change(*origin, peer, to, when, effects);
+            }
+        }
+        self.peers.retain(|origin, peer| {
+            let gone = peer.state > PeerState::Suspect && !peer.connected;
+            let keep = !gone || now.saturating_duration_since(peer.since) < FORGET;
+            if !keep {
+                effects.push(Effect::Forgotten(*origin));
+            }
+            keep
+        });
+    }
+}
+
+fn change(peer: Origin, known: &mut Peer, to: PeerState, now: Instant, effects: &mut Vec<Effect>) {
+    let from = std::mem::replace(&mut known.state, to);
+    if from != to {
+        known.since = now;
+        effects.push(Effect::Changed { peer, from, to });
+    }
+}
+
+/// Notes a beacon of another run. Says once whether that run goes on beside the newest.
+fn is_twin(other: &mut Option<Other>, beacon: &Beacon, now: Instant) -> bool {
+    match other {
+        Some(known) if known.run == beacon.run => {
+            let news = beacon.sequence > known.sequence;
+            known.sequence = known.sequence.max(beacon.sequence);
+            let twin = news && !known.told && now.saturating_duration_since(known.first) >= TWIN;
+            known.told |= twin;
+            twin
+        }
+        _ => {
+            *other = Some(Other { run: beacon.run, sequence: beacon.sequence, first: now, told: false });
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,113 @@
+//! Byte rates: what each origin may send a second. Who exceeds it waits, and nobody else does.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anode_shared::ids::Origin;
+
+/// How much may come at once after a silence: a second's worth, so that a burst is no offence.
+const BURST: Duration = Duration::from_secs(1);
+/// How many origins are remembered: above it those that used least are forgotten, which only helps them.
+const MOST: usize = 4_096;
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    /// Bytes that may come now; below 0 where the last take exceeded the rest.
+    level: i64,
+    filled: Instant,
+}
+
+/// Token buckets, one an origin.
+#[derive(Debug)]
+pub struct Rates {
+    bytes_per_s: u64,
+    buckets: BTreeMap<Origin, Bucket>,
+}
+
+impl Rates {
+    /// So many bytes a second for each.
+    pub fn new(bytes_per_s: u64) -> Self {
+        Self { bytes_per_s, buckets: BTreeMap::new() }
+    }
+
+    fn full(&self) -> i64 {
+        i64::try_from(self.bytes_per_s.saturating_mul(BURST.as_secs())).unwrap_or(i64::MAX)
+    }
+
+    fn level(&self, bucket: &Bucket, now: Instant) -> i64 {
+        let since = now.saturating_duration_since(bucket.filled).as_micros();
+        let more = since.saturating_mul(u128::from(self.bytes_per_s)) / 1_000_000;
+        bucket.level.saturating_add(i64::try_from(more).unwrap_or(i64::MAX)).min(self.full())
+    }
+
+    /// Whether an origin may send anything now.
+    pub fn open(&self, origin: Origin, now: Instant) -> bool {
+        self.buckets.get(&origin).is_none_or(|bucket| self.level(bucket, now) > 0)
+    }
+
+    /// Takes bytes of an origin's rate; says no where it is used up. The last take may exceed the rest, so that what is larger
+    /// than a second's worth passes too; what it exceeds is waited for.
+    pub fn take(&mut self, origin: Origin, bytes: u64, now: Instant) -> bool {
+        let level = self.buckets.get(&origin).map_or(self.full(), |bucket| self.level(bucket, now));
+        if level <= 0 {
+            return false;
+        }
+        if self.buckets.len() >= MOST && !self.buckets.contains_key(&origin) {
+            self.forget(now);
+        }
+        let level = level.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.buckets.insert(origin, Bucket { level, filled: now });
+        true
+    }
+
+    /// Forgets whoever has used the least.
+    fn forget(&mut self, now: Instant) {
+        let fullest =
+            self.buckets.iter().max_by_key(|(_, bucket)| self.level(bucket, now)).map(|(origin, _)| *origin);
+        fullest.map(|origin| self.buckets.remove(&origin));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who(n: u64) -> Origin {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        Origin(bytes)
+    }
+
+    #[test]
+    fn it_limits_each_origin_alone() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut rates = Rates::new(1_000);
+        for (origin, bytes, millis, allowed) in [
+            (1, 600, 0, true),
+            (1, 600, 0, true),
+            (1, 1, 0, false),
+            (2, 5_000, 0, true),
+            (2, 1, 0, false),
+            (1, 1, 200, false),
+            (1, 100, 201, true),
+            (1, 1, 201, false),
+            (2, 1, 4_000, false),
+            (2, 1, 4_001, true),
+            (1, 1_000, 60_000, true),
+            (1, 1, 60_000, false),
+        ] {
+            assert_eq!(rates.take(who(origin), bytes, at(millis)), allowed, "{origin}: {bytes} at {millis}");
+        }
+        assert!(!rates.open(who(1), at(60_000)) && rates.open(who(3), at(0)));
+    }
+
+    #[test]
+    fn it_stays_small_and_keeps_the_greedy() {
+        let now = Instant::now();
+        let mut rates = Rates::new(1_000);
+        assert!(rates.take(who(u64::MAX), 1_000, now));
+        (0..2 * MOST as u64).for_each(|n| assert!(rates.take(who(n), 1, now)));
+        assert!(rates.buckets.len() <= MOST && !rates.take(who(u64::MAX), 1, now));
+    }
+}

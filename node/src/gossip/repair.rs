@@ -1,0 +1,404 @@
+//! Repair: what this node lacks, and whom it asks for it.
+//!
+//! Pure: events and the time in, effects out. What the store holds and what origins signed is known; what peers say of
+//! themselves only tells where to ask. What readers wait for is asked for first, then what holds logs back, then what is older.
+
+mod log;
+mod peer;
+mod plan;
+mod answers;
+mod rounds;
+mod silence;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anode_shared::beacon::Beacon;
+use anode_shared::ids::{LogId, LogKey, Origin};
+use anode_shared::repair::{Digest, Summaries, Summary};
+use anode_shared::time::Micros;
+
+use super::dice::Dice;
+use super::rates::Rates;
+use super::spans::{Span, Spans};
+use log::Log;
+pub use log::Own;
+use peer::{Hint, Peer};
+use plan::Flight;
+use silence::Silence;
+
+/// An answer that takes longer makes its sender slow: asked after others until it is quicker.
+const SLOW: Duration = Duration::from_secs(2);
+/// How long a log whose fork is told of is left alone before the proof is asked for again.
+const FORK_AGAIN: Duration = Duration::from_secs(2);
+/// How long nothing is asked for after the store had no room for what came.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The most logs that are known without being held; of more, no more are wanted.
+const MOST_LOGS: usize = 65_536;
+
+/// What became of a batch that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is stored now, was already, or its log ended before it.
+    Stored,
+    /// It lies below the floor.
+    Old,
+    /// It comes from the future; it may be asked for again after so long.
+    Early(Duration),
+    /// The store could not take it now.
+    Unable,
+    /// It is no valid batch of that log.
+    Wrong,
+}
+
+/// A batch that came with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Its seqs.
+    pub span: Span,
+    /// Its length.
+    pub bytes: u64,
+    /// The time of its last record.
+    pub time: Micros,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Event<'a> {
+    /// A peer that speaks this protocol was connected.
+    Connected(Origin),
+    /// The last connection to a peer closed.
+    Closed(Origin),
+    /// A beacon was news.
+    Beacon(&'a Beacon),
+    /// A head whose signed header was checked.
+    Proven(LogKey, u64),
+    /// What the store holds of a log changed. Comes before the answer that changed it.
+    Own(LogKey, Own),
+    /// The store forgot all finished logs of an origin up to this one: they are not wanted again.
+    Forgotten(Origin, LogId),
+    /// What readers wait for, all of it.
+    Owed(Vec<(LogKey, Span)>),
+    /// Something of an origin came by gossip.
+    Gossiped(Origin),
+    /// A comparison was answered. `proven` holds the heads whose proofs were checked.
+    Compared {
+        /// The question's number.
+        id: u64,
+        /// The answer.
+        answer: &'a Summaries,
+        /// Which heads in it are proven.
+        proven: &'a [(LogKey, u64)],
+    },
+    /// Batches were answered, and handed to the store.
+    Answered {
+        /// The question's number.
+        id: u64,
+        /// What the peer says it holds of the log.
+        held: Option<&'a Summary>,
+        /// Whether there was more than the answer could hold.
+        more: bool,
+        /// What came.
+        pieces: &'a [Piece],
+    },
+    /// A question was refused, or could not be asked.
+    Failed(u64),
+    /// Records older than this would be dropped at once; so many bytes are free for what is old.
+    Retention {
+        /// The time below which nothing is wanted.
+        horizon: Micros,
+        /// Bytes that older records may still take.
+        room: u64,
+    },
+    /// Time passed: at least ten times a second.
+    Tick,
+}
+
+/// What follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask a peer what it holds.
+    Compare {
+        /// The question's number.
+        id: u64,
+        /// Whom.
+        peer: Origin,
+        /// What it is thought to hold.
+        digest: Digest,
+        /// The part to begin with.
+        from: u16,
+        /// Whether heads are to come with proof.
+        proofs: bool,
+    },
+    /// Ask a peer for batches.
+    Fetch {
+        /// The question's number.
+        id: u64,
+        /// Whom.
+        peer: Origin,
+        /// Of which log.
+        log: LogKey,
+        /// Which seqs.
+        span: Span,
+        /// How many bytes at most.
+        most: u32,
+    },
+    /// The answer to a question is not wanted any more.
+    Cancel(u64),
+    /// Ask a peer for the proof that a log forked, and hand it to the store.
+    AskFork(Origin, LogKey),
+    /// Send a peer the proof that a log forked.
+    TellFork(Origin, LogKey),
+    /// The store should hear of a proven head.
+    Heard(LogKey, u64),
+    /// Nothing below this seq is wanted any more.
+    RaiseFloor(LogKey, u64),
+    /// The gossip link to a peer died silently.
+    RenewLink(Origin),
+}
+
+/// Rules that tests break on purpose, to see that the simulation notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    SkipRange,
+    SamePeer,
+    KeepInFlight,
+    TrustHints,
+    IgnoreFloors,
+}
+
+/// The planner of repair.
+#[derive(Debug)]
+pub struct Repair {
+    me: Origin,
+    dice: Dice,
+    rates: Rates,
+    logs: BTreeMap<LogKey, Log>,
+    /// Logs of which something may be wanted.
+    wanting: BTreeSet<LogKey>,
+    /// Which logs each origin has, to tell when one ended.
+    of_origin: BTreeMap<Origin, BTreeSet<LogId>>,
+    /// Logs that forked, as a peer says, and not as the store knows.
+    forking: BTreeSet<LogKey>,
+    forgotten: BTreeMap<Origin, LogId>,
+    peers: BTreeMap<Origin, Peer>,
+    digest: Digest,
+    flights: BTreeMap<u64, Flight>,
+    bytes: u64,
+    next_id: u64,
+    horizon: Micros,
+    room: u64,
+    paused: Option<Instant>,
+    next_round: Option<Instant>,
+    silence: Silence,
+    flaw: Option<Flaw>,
+}
+
+impl Repair {
+    /// Begins with the own identity, the byte rate of each origin and a seed.
+    pub fn new(me: Origin, bytes_per_s: u64, seed: u64) -> Self {
+        Self {
+            me,
+            dice: Dice::new(seed),
+            rates: Rates::new(bytes_per_s),
+            logs: BTreeMap::new(),
+            wanting: BTreeSet::new(),
+            of_origin: BTreeMap::new(),
+            forking: BTreeSet::new(),
+            forgotten: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            digest: Digest::default(),
+            flights: BTreeMap::new(),
+            bytes: 0,
+            next_id: 1,
+            horizon: 0,
+            room: u64::MAX,
+            paused: None,
+            next_round: None,
+            silence: Silence::default(),
+            flaw: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn break_rule(&mut self, flaw: Option<Flaw>) {
+        self.flaw = flaw;
+    }
+
+    /// What is known of a log, for a failing simulation to say.
+    #[cfg(test)]
+    pub(crate) fn describe(&self, key: LogKey) -> String {
+        let hints: Vec<_> =
+            self.peers.iter().map(|(peer, it)| (peer, it.hint(key), it.faults, it.requests)).collect();
+        format!("{:#?}\nwanting {}, hints {hints:#?}", self.logs.get(&key), self.wanting.contains(&key))
+    }
+
+    fn breaks(&self, flaw: Flaw) -> bool {
+        cfg!(test) && self.flaw == Some(flaw)
+    }
+
+    /// A digest of all that this node holds.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// How many seqs are known to be missing, and how many requests are under way.
+    pub fn progress(&mut self, now: Instant) -> (u64, usize) {
+        let wanting: Vec<LogKey> = self.wanting.iter().copied().collect();
+        let missing = wanting.into_iter().filter_map(|key| {
+            let log = self.logs.get_mut(&key)?;
+            let top = log.sure();
+            Some(log.missing(top, now).count())
+        });
+        (missing.fold(0, u64::saturating_add), self.flights.len())
+    }
+
+    /// Takes bytes of an origin's rate for a batch that came by gossip; says no where it must wait for repair.
+    pub fn takes(&mut self, origin: Origin, bytes: u64, now: Instant) -> bool {
+        self.rates.take(origin, bytes, now)
+    }
+
+    /// Whether somebody who is there says that it has some of a range, or may yet say so. Who claimed it and did not give it
+    /// does not count for a while, nor who gave nothing again and again; an origin that is not linked counts by its beacons.
+    pub fn may_have(&self, key: LogKey, span: Span, now: Instant) -> bool {
+        let claimed = |peer: &Peer| {
+            let holds = |hint: &Hint| !hint.covers(span, now).is_empty();
+            peer.may_yet_say(now) || peer.is_believed() && peer.hint(key).is_some_and(holds)
+        };
+        let said = |log: &Log| !self.peers.contains_key(&key.origin) && log.is_said(span, now);
+        self.peers.values().any(claimed) || self.logs.get(&key).is_some_and(said)
+    }
+
+    /// Takes what happened.
+    pub fn handle(&mut self, event: Event<'_>, now: Instant) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::Connected(peer) => self.connected(peer, now, &mut effects),
+            Event::Closed(peer) => self.closed(peer, now),
+            Event::Beacon(beacon) => self.beacon(beacon, now, &mut effects),
+            Event::Proven(key, head) => self.prove(key, head, now, &mut effects),
+            Event::Own(key, own) => self.own(key, own, now, &mut effects),
+            Event::Forgotten(origin, log) => self.forget(origin, log),
+            Event::Owed(owed) => self.owed(owed),
+            Event::Gossiped(origin) => self.silence.heard(origin),
+            Event::Compared { id, answer, proven } => {
+                proven.iter().for_each(|(key, head)| self.prove(*key, *head, now, &mut effects));
+                self.compared(id, answer, now, &mut effects);
+            }
+            Event::Answered { id, held, more, pieces } => {
+                self.answered(id, held, more, pieces, now, &mut effects);
+            }
+            Event::Failed(id) => self.failed(id, now),
+            Event::Retention { horizon, room } => (self.horizon, self.room) = (horizon, room),
+            Event::Tick => self.tick(now, &mut effects),
+        }
+        effects
+    }
+
+    /// The log, as far as there is room to know of it.
+    fn log(&mut self, key: LogKey) -> Option<&mut Log> {
+        if !self.logs.contains_key(&key) {
+            if self.logs.len() >= MOST_LOGS || self.is_forgotten(key) {
+                return None;
+            }
+            self.of_origin.entry(key.origin).or_default().insert(key.log);
+            self.logs.insert(key, Log::new(key));
+        }
+        self.logs.get_mut(&key)
+    }
+
+    fn is_forgotten(&self, key: LogKey) -> bool {
+        self.forgotten.get(&key.origin).is_some_and(|mark| key.log <= *mark)
+    }
+
+    fn beacon(&mut self, beacon: &Beacon, now: Instant, effects: &mut Vec<Effect>) {
+        for head in &beacon.heads {
+            let key = LogKey { origin: beacon.origin, log: head.log };
+            self.prove(key, head.head, now, effects);
+            if let Some(log) = self.logs.get_mut(&key) {
+                log.say(head.floor, head.head, now);
+            }
+        }
+        let newest = beacon.heads.iter().map(|head| (head.log.0, head.head)).max();
+        if let Some(peer) = self.peers.get_mut(&beacon.origin) {
+            peer.said = beacon.digest;
+            for head in &beacon.heads {
+                let key = LogKey { origin: beacon.origin, log: head.log };
+                let summary = Summary {
+                    log: key,
+                    head: head.head,
+                    floor: head.floor,
+                    missing: Vec::new(),
+                    forked: None,
+                    proof: None,
+                };
+                peer.set_hint(key, Hint::told(&summary, now));
+            }
+            newest.into_iter().for_each(|head| self.silence.said(beacon.origin, head, now));
+        }
+    }
+
+    fn prove(&mut self, key: LogKey, head: u64, now: Instant, effects: &mut Vec<Effect>) {
+        if self.log(key).is_some_and(|log| log.prove(head, now)) {
+            self.wanting.insert(key);
+            if key.origin != self.me {
+                effects.push(Effect::Heard(key, head));
+            }
+        }
+    }
+
+    fn own(&mut self, key: LogKey, own: Own, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(log) = self.log(key) else { return };
+        let news = own.forked.is_some() && own.forked != log.own.forked;
+        let (bucket, change) = (log.bucket, log.set_own(key, own, now));
+        self.digest.toggle(bucket, change);
+        self.wanting.insert(key);
+        self.cancel_needless(key, now, effects);
+        if news {
+            effects.extend(self.peers.keys().map(|peer| Effect::TellFork(*peer, key)));
+        }
+    }
+
+    fn forget(&mut self, origin: Origin, upto: LogId) {
+        let mark = self.forgotten.entry(origin).or_insert(upto);
+        *mark = upto.max(*mark);
+        let gone: Vec<LogId> =
+            self.of_origin.get(&origin).into_iter().flatten().filter(|log| **log <= upto).copied().collect();
+        for log in gone {
+            let key = LogKey { origin, log };
+            if self.logs.get(&key).is_some_and(|log| log.own.floor <= log.own.held) {
+                continue;
+            }
+            if let Some(mut gone) = self.logs.remove(&key) {
+                // Its fingerprint leaves the digest with it.
+                let change = gone.leave();
+                self.digest.toggle(gone.bucket, change);
+            }
+            self.wanting.remove(&key);
+            self.of_origin.get_mut(&origin).map(|logs| logs.remove(&log));
+        }
+    }
+
+    fn owed(&mut self, owed: Vec<(LogKey, Span)>) {
+        self.logs.values_mut().for_each(|log| log.owed = Spans::default());
+        for (key, span) in owed {
+            if let Some(log) = self.logs.get_mut(&key) {
+                log.owed.add(span);
+                self.wanting.insert(key);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.time_out(now, effects);
+        self.round(now, effects);
+        self.ask_for_forks(now, effects);
+        effects.extend(self.silence.dead(now).into_iter().map(Effect::RenewLink));
+        self.plan(now, effects);
+    }
+}
+
+#[cfg(test)]
+mod tests;

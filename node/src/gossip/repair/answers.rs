@@ -1,0 +1,99 @@
+//! What answers teach: what is held now, who gave what it claimed, how large records are, and where retention ends.
+
+use std::time::Instant;
+
+use anode_shared::ids::LogKey;
+use anode_shared::repair::{Summary, WINDOW};
+
+use super::peer::Hint;
+use super::plan::Flight;
+use super::{Effect, Outcome, PAUSE, Piece, Repair, SLOW};
+use crate::gossip::spans::Span;
+
+impl Repair {
+    pub(super) fn answered(
+        &mut self,
+        id: u64,
+        held: Option<&Summary>,
+        more: bool,
+        pieces: &[Piece],
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(flight) = self.land(id) else { return };
+        let Flight { peer: origin, key, span, sent, .. } = flight;
+        if pieces.iter().any(|piece| piece.outcome == Outcome::Unable) {
+            self.paused = Some(now + PAUSE);
+        }
+        self.learn(key, pieces, now, effects);
+        let Some(peer) = self.peers.get_mut(&origin) else { return };
+        peer.slow = sent + SLOW < now;
+        let claimed = peer.claims(key, span, now);
+        match held {
+            Some(summary) if summary.log == key => {
+                peer.set_hint(key, Hint::told(summary, now));
+                summary.forked.into_iter().for_each(|_| _ = self.forking.insert(key));
+            }
+            _ => peer.has_none(key, now),
+        }
+        if pieces.iter().any(|piece| piece.outcome == Outcome::Wrong) {
+            peer.fault(now);
+            return peer.deny(key, span, now);
+        }
+        let mut lacking = claimed;
+        pieces.iter().for_each(|piece| lacking.remove(piece.span));
+        let last = pieces.iter().map(|piece| piece.span.to).max();
+        match last {
+            // What it did not send above is still to come, or the tail of the window lies in a batch that ends above it.
+            Some(last) if more || span.to - last.min(span.to) < WINDOW => {
+                lacking.remove(Span { from: last, to: u64::MAX - 1 });
+                peer.gave(key);
+            }
+            Some(_) => peer.gave(key),
+            None if !lacking.is_empty() => peer.fault(now),
+            None => {}
+        }
+        if let (Some(first), Some(last)) = (lacking.iter().next(), lacking.last()) {
+            peer.deny(key, Span { from: first.from, to: last }, now);
+        } else if pieces.is_empty() {
+            peer.deny(key, span, now);
+        }
+    }
+
+    /// Learns from batches that came: how long records are, what is not due, and where retention ends.
+    fn learn(&mut self, key: LogKey, pieces: &[Piece], now: Instant, effects: &mut Vec<Effect>) {
+        let horizon = self.horizon;
+        let Some(log) = self.logs.get_mut(&key) else { return };
+        let mut floor = 0;
+        for piece in pieces.iter().filter(|piece| piece.outcome != Outcome::Wrong) {
+            log.per_seq = (3 * log.per_seq + piece.bytes / piece.span.count()).div_ceil(4).max(1);
+            if let Outcome::Early(after) = piece.outcome {
+                log.set_aside(piece.span, now + after);
+            } else if piece.time < horizon {
+                floor = floor.max(piece.span.to + 1);
+            }
+        }
+        if floor > log.raised.max(log.own.floor) {
+            log.raised = floor;
+            effects.push(Effect::RaiseFloor(key, floor));
+        }
+    }
+
+    pub(super) fn failed(&mut self, id: u64, now: Instant) {
+        if let Some(flight) = self.land(id) {
+            if let Some(peer) = self.peers.get_mut(&flight.peer) {
+                peer.fault(now);
+                peer.deny(flight.key, flight.span, now);
+            }
+            return;
+        }
+        let comparing = self
+            .peers
+            .values_mut()
+            .find(|peer| peer.comparing.as_ref().is_some_and(|(asked, ..)| *asked == id));
+        if let Some(peer) = comparing {
+            peer.comparing = None;
+            peer.slow = true;
+        }
+    }
+}

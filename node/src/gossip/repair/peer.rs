@@ -1,0 +1,236 @@
+//! One connected peer as repair sees it: what it says it holds, what it was asked, how well it answered.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anode_shared::ids::LogKey;
+use anode_shared::repair::{Digest, MAX_MISSING, Summary};
+
+use super::log::Log;
+use crate::gossip::spans::{Span, Spans};
+
+/// How old a hint must be before a peer is asked for what it did not have: it may have got it since.
+const STALE: Duration = Duration::from_secs(2);
+/// How long a peer is not asked for what it claimed and did not give, the first time; then twice as long, up to 64 s.
+const DENIED: Duration = Duration::from_secs(2);
+/// How often the two times above double at most.
+const LEVELS: u32 = 5;
+/// How long a new peer may take to tell what it holds.
+const SAYS: Duration = Duration::from_secs(5);
+/// The first rest of a peer that answered wrong or not at all; it doubles with each fault in a row, up to 6.4 s.
+const REST: Duration = Duration::from_millis(100);
+/// How many faults in a row count.
+const FAULTS: u32 = 6;
+/// After how many faults in a row nobody waits for a peer: each is a whole request, so a lossy link hardly comes to it.
+const DISBELIEVED: u32 = 4;
+/// The most logs of a peer that are remembered; of more, the newest.
+const MOST_HINTS: usize = 16_384;
+
+/// What a peer says it holds of a log.
+#[derive(Debug, Clone)]
+pub(super) struct Hint {
+    pub(super) head: u64,
+    floor: u64,
+    missing: Spans,
+    /// Where it names its missing ranges as one, for there are many: it may have some of this.
+    unsure: Option<Span>,
+    pub(super) forked: Option<u64>,
+    pub(super) at: Instant,
+    /// What it claimed and did not give, until when it is not asked for it, and how often that happened.
+    denied: Spans,
+    until: Instant,
+    level: u32,
+}
+
+impl Hint {
+    fn nothing(now: Instant) -> Self {
+        Self {
+            head: 0,
+            floor: 1,
+            missing: Spans::default(),
+            unsure: None,
+            forked: None,
+            at: now,
+            denied: Spans::default(),
+            until: now,
+            level: 0,
+        }
+    }
+
+    pub(super) fn told(summary: &Summary, now: Instant) -> Self {
+        let missing: Spans = summary.missing.iter().map(|(from, to)| Span { from: *from, to: *to }).collect();
+        let unsure = missing.iter().next().filter(|_| missing.len() >= MAX_MISSING);
+        Self {
+            head: summary.head,
+            floor: summary.floor,
+            missing,
+            unsure,
+            forked: summary.forked,
+            ..Self::nothing(now)
+        }
+    }
+
+    /// What of a range it says it has, but for what it did not give.
+    pub(super) fn covers(&self, span: Span, now: Instant) -> Spans {
+        let mut covered = Spans::default();
+        if let Some(span) = Span::new(self.floor, self.head).and_then(|all| all.meet(span)) {
+            covered.add(span);
+            covered.remove_all(&self.missing);
+            self.but_denied(&mut covered, now);
+        }
+        covered
+    }
+
+    /// What of a range it may be asked for: what it says it has, and what it cannot say.
+    fn may_give(&self, span: Span, now: Instant) -> Spans {
+        let mut covered = self.covers(span, now);
+        if let Some(unsure) = self.unsure.and_then(|unsure| unsure.meet(span)) {
+            covered.add(unsure);
+            self.but_denied(&mut covered, now);
+        }
+        covered
+    }
+
+    fn but_denied(&self, covered: &mut Spans, now: Instant) {
+        if self.until > now {
+            covered.remove_all(&self.denied);
+        }
+    }
+
+    fn wait(&self, first: Duration) -> Duration {
+        first * 2_u32.pow(self.level.min(LEVELS))
+    }
+}
+
+/// One connected peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    hints: BTreeMap<LogKey, Hint>,
+    /// What it holds as far as it was told; none before the first comparison.
+    pub(super) digest: Option<Digest>,
+    /// What its newest beacon said of all that it holds.
+    pub(super) said: u64,
+    /// The comparison that is under way: its number, what was sent, when.
+    pub(super) comparing: Option<(u64, Digest, Instant)>,
+    /// Whether one whole comparison was made.
+    pub(super) compared: bool,
+    compared_at: Instant,
+    since: Instant,
+    /// Requests that are under way.
+    pub(super) requests: usize,
+    pub(super) bytes: u64,
+    pub(super) faults: u32,
+    rests: Instant,
+    pub(super) slow: bool,
+}
+
+impl Peer {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            hints: BTreeMap::new(),
+            digest: None,
+            said: 0,
+            comparing: None,
+            compared: false,
+            compared_at: now,
+            since: now,
+            requests: 0,
+            bytes: 0,
+            faults: 0,
+            rests: now,
+            slow: false,
+        }
+    }
+
+    /// Whether it is so new that it may not have told yet what it holds.
+    pub(super) fn may_yet_say(&self, now: Instant) -> bool {
+        !self.compared && self.since + SAYS > now
+    }
+
+    pub(super) fn hint(&self, key: LogKey) -> Option<&Hint> {
+        self.hints.get(&key)
+    }
+
+    /// What it holds of one log, as it said just now. What it gave wrongly before is not forgotten.
+    pub(super) fn set_hint(&mut self, key: LogKey, mut hint: Hint) {
+        if let Some(known) = self.hints.get(&key) {
+            hint.denied = known.denied.clone();
+            (hint.until, hint.level) = (known.until, known.level);
+        } else if self.hints.len() >= MOST_HINTS {
+            // The oldest log is the least likely to be wanted.
+            match self.hints.first_key_value() {
+                Some((oldest, _)) if *oldest < key => _ = self.hints.pop_first(),
+                _ => return,
+            }
+        }
+        self.hints.insert(key, hint);
+    }
+
+    /// It does not hold the log, as it said just now.
+    pub(super) fn has_none(&mut self, key: LogKey, now: Instant) {
+        self.set_hint(key, Hint::nothing(now));
+    }
+
+    /// Forgets what it said of the logs in a part, but for those in `told`.
+    pub(super) fn retell(&mut self, bucket: usize, told: &BTreeMap<LogKey, &Summary>) {
+        self.hints.retain(|key, _| told.contains_key(key) || Digest::bucket(*key) != bucket);
+    }
+
+    pub(super) fn compared(&mut self, whole: bool, now: Instant) {
+        self.compared |= whole;
+        self.compared_at = now;
+    }
+
+    /// It did not give what it should: it is not asked for that again for a while.
+    pub(super) fn deny(&mut self, key: LogKey, span: Span, now: Instant) {
+        let hint = self.hints.entry(key).or_insert_with(|| Hint::nothing(now));
+        if hint.until <= now {
+            hint.denied = Spans::default();
+        }
+        hint.denied.add(span);
+        hint.until = now + hint.wait(DENIED);
+        hint.level = (hint.level + 1).min(LEVELS);
+    }
+
+    /// It gave something of a log.
+    pub(super) fn gave(&mut self, key: LogKey) {
+        self.faults /= 2;
+        if let Some(hint) = self.hints.get_mut(&key) {
+            hint.level = 0;
+        }
+    }
+
+    pub(super) fn fault(&mut self, now: Instant) {
+        self.faults = (self.faults + 1).min(FAULTS);
+        self.rests = now + REST * 2_u32.pow(self.faults);
+    }
+
+    /// Whether readers should wait for what it says it has: not after so many faults in a row.
+    pub(super) fn is_believed(&self) -> bool {
+        self.faults < DISBELIEVED
+    }
+
+    pub(super) fn rests(&self, now: Instant) -> bool {
+        self.rests > now
+    }
+
+    /// What of a range it may be asked for. Above `due` only what it was known to have a while ago.
+    pub(super) fn covers(&self, key: LogKey, span: Span, due: u64, now: Instant) -> Spans {
+        let Some(hint) = self.hints.get(&key) else { return Spans::default() };
+        let gate = if Log::is_settled(hint.at, now) { span.to } else { span.to.min(due) };
+        Span::new(span.from, gate).map(|span| hint.may_give(span, now)).unwrap_or_default()
+    }
+
+    /// What of a range it said it has.
+    pub(super) fn claims(&self, key: LogKey, span: Span, now: Instant) -> Spans {
+        self.hints.get(&key).map(|hint| hint.covers(span, now)).unwrap_or_default()
+    }
+
+    /// Whether what it said of a log is so old that it may have more by now.
+    pub(super) fn is_stale(&self, key: LogKey, now: Instant) -> bool {
+        match self.hints.get(&key) {
+            Some(hint) => hint.at + hint.wait(STALE) <= now && hint.until <= now,
+            None => self.compared && self.compared_at + STALE <= now,
+        }
+    }
+}

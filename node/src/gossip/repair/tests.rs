@@ -1,0 +1,368 @@
+//! The planner on a bench: one log, a few peers, and what it asks them.
+
+use anode_shared::beacon::OwnHead;
+use anode_shared::ids::Hash;
+
+use super::*;
+
+const LOG: LogKey = LogKey { log: LogId(5 << 32), origin: Origin([200; 32]) };
+
+fn who(n: u8) -> Origin {
+    Origin([n; 32])
+}
+
+fn span(from: u64, to: u64) -> Span {
+    Span { from, to }
+}
+
+fn told(head: u64, floor: u64, missing: &[(u64, u64)]) -> Summary {
+    Summary { log: LOG, head, floor, missing: missing.to_vec(), forked: None, proof: None }
+}
+
+fn holds(head: u64, held: u64, missing: &[(u64, u64)]) -> Own {
+    let missing = missing.iter().map(|(from, to)| span(*from, *to)).collect();
+    Own { head, held, floor: 1, missing, forked: None }
+}
+
+/// A request as the tests look at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Asked {
+    id: u64,
+    peer: u8,
+    span: Span,
+}
+
+struct Bench {
+    repair: Repair,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { repair: Repair::new(who(0), 64 << 20, 7), now: Instant::now() }
+    }
+
+    fn handle(&mut self, event: Event<'_>) -> Vec<Effect> {
+        self.repair.handle(event, self.now)
+    }
+
+    fn wait(&mut self, millis: u64) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for _ in 0..millis / 50 {
+            self.now += Duration::from_millis(50);
+            effects.extend(self.handle(Event::Tick));
+        }
+        effects
+    }
+
+    /// Connects a peer, which tells what it holds.
+    fn connect(&mut self, peer: u8, logs: Vec<Summary>) {
+        let effects = self.handle(Event::Connected(who(peer)));
+        let [Effect::Compare { id, proofs: true, .. }] = effects[..] else { panic!("{effects:?}") };
+        self.tell(id, logs, &[]);
+    }
+
+    fn tell(&mut self, id: u64, logs: Vec<Summary>, proven: &[(LogKey, u64)]) -> Vec<Effect> {
+        let parts = logs.iter().map(|told| (u16::try_from(Digest::bucket(told.log)).unwrap(), 1)).collect();
+        let answer = Summaries { parts, logs, next: None };
+        self.handle(Event::Compared { id, answer: &answer, proven })
+    }
+
+    /// What is asked within some milliseconds.
+    fn asks(&mut self, millis: u64) -> Vec<Asked> {
+        asked(&self.wait(millis))
+    }
+
+    fn answer(
+        &mut self,
+        asked: Asked,
+        held: &Summary,
+        pieces: &[(u64, u64)],
+        outcome: Outcome,
+    ) -> Vec<Effect> {
+        let piece =
+            |(from, to): &(u64, u64)| Piece { span: span(*from, *to), bytes: 1_000, time: 1_000, outcome };
+        let pieces: Vec<Piece> = pieces.iter().map(piece).collect();
+        self.handle(Event::Answered { id: asked.id, held: Some(held), more: false, pieces: &pieces })
+    }
+}
+
+fn asked(effects: &[Effect]) -> Vec<Asked> {
+    let fetch = |effect: &Effect| match effect {
+        Effect::Fetch { id, peer, span, .. } => Some(Asked { id: *id, peer: peer.0[0], span: *span }),
+        _ => None,
+    };
+    effects.iter().filter_map(fetch).collect()
+}
+
+fn spans(asked: &[Asked]) -> Vec<(u64, u64)> {
+    asked.iter().map(|asked| (asked.span.from, asked.span.to)).collect()
+}
+
+#[test]
+fn it_asks_for_owed_ranges_then_holes_then_what_is_old() {
+    let mut bench = Bench::new();
+    bench.handle(Event::Own(LOG, holds(30_000, 32_000, &[(1, 20_000), (30_001, 30_500)])));
+    bench.handle(Event::Owed(vec![(LOG, span(5_000, 5_100)), (LOG, span(700, 800))]));
+    bench.now += Duration::from_secs(1);
+    (1..=9).for_each(|peer| bench.connect(peer, vec![told(32_000, 1, &[])]));
+    let asked = bench.asks(200);
+    let owed_and_holes = [(700, 955), (5_000, 5_255), (30_001, 30_500)];
+    assert_eq!(spans(&asked)[..3], owed_and_holes);
+    let backfill: Vec<(u64, u64)> = spans(&asked)[3..].to_vec();
+    assert_eq!(backfill[0].1, 20_000, "the newest of what is old first: {backfill:?}");
+    assert!(backfill.windows(2).all(|pair| pair[1].1 < pair[0].0), "downwards: {backfill:?}");
+}
+
+#[test]
+fn it_shares_the_work_and_asks_nobody_twice() {
+    let mut bench = Bench::new();
+    bench.handle(Event::Own(LOG, holds(1, 1, &[])));
+    (1..=4).for_each(|peer| bench.connect(peer, vec![told(100_000, 1, &[])]));
+    let asked = bench.asks(1_000);
+    let mut seen = Spans::default();
+    for asked in &asked {
+        assert!(seen.within(asked.span).is_empty(), "{asked:?} was asked for before");
+        seen.add(asked.span);
+    }
+    for peer in 1..=4 {
+        assert_eq!(asked.iter().filter(|asked| asked.peer == peer).count(), plan::REQUESTS, "peer {peer}");
+    }
+    assert!(bench.asks(1_000).is_empty(), "all are busy");
+}
+
+#[test]
+fn it_stays_within_its_bounds() {
+    let mut bench = Bench::new();
+    bench.handle(Event::Own(LOG, holds(1, 1, &[])));
+    (1..=60).for_each(|peer| bench.connect(peer, vec![told(u64::MAX - 1, 1, &[])]));
+    let asked = bench.asks(500);
+    assert!(bench.repair.bytes <= plan::IN_ALL + plan::ANSWER && asked.len() < 60, "{}", asked.len());
+    for asked in asked {
+        bench.handle(Event::Failed(asked.id));
+    }
+    assert_eq!((bench.repair.bytes, bench.repair.flights.len()), (0, 0));
+    assert!(bench.repair.peers.values().all(|peer| peer.requests == 0 && peer.bytes == 0));
+}
+
+#[test]
+fn it_limits_what_it_fetches_of_one_origin() {
+    let mut bench = Bench::new();
+    bench.repair = Repair::new(who(0), 1_000, 7);
+    bench.handle(Event::Own(LOG, holds(1, 1, &[])));
+    (1..=4).for_each(|peer| bench.connect(peer, vec![told(100_000, 1, &[])]));
+    assert_eq!(bench.asks(1_000).len(), 1, "the rate is used up");
+    assert!(!bench.repair.takes(LOG.origin, 1, bench.now), "gossip shares it");
+}
+
+#[test]
+fn it_gives_gossip_time_and_cancels_what_it_brought() {
+    let mut bench = Bench::new();
+    bench.connect(1, vec![told(10, 1, &[])]);
+    bench.handle(Event::Own(LOG, holds(10, 10, &[])));
+    bench.wait(500);
+    bench.handle(Event::Own(LOG, holds(10, 20, &[(11, 15)])));
+    let hint = told(20, 1, &[]);
+    bench.repair.peers.get_mut(&who(1)).unwrap().set_hint(LOG, Hint::told(&hint, bench.now));
+    assert!(bench.asks(100).is_empty(), "it may be on its way");
+    let asked = bench.asks(100);
+    assert_eq!(spans(&asked), [(11, 15)]);
+    let effects = bench.handle(Event::Own(LOG, holds(20, 20, &[])));
+    assert_eq!(effects, [Effect::Cancel(asked[0].id)]);
+}
+
+#[test]
+fn it_believes_heads_with_proof_only() {
+    let mut bench = Bench::new();
+    let effects = bench.handle(Event::Connected(who(1)));
+    let [Effect::Compare { id, .. }] = effects[..] else { panic!("{effects:?}") };
+    assert_eq!(bench.tell(id, vec![told(1 << 60, 1, &[])], &[(LOG, 100)]), [Effect::Heard(LOG, 100)]);
+    bench.wait(500);
+    assert_eq!(bench.repair.logs[&LOG].sure(), 100, "a hint moves nothing");
+    assert_eq!(bench.handle(Event::Proven(LOG, 90)), [], "nor what is old");
+    let beacon = Beacon {
+        heads: vec![OwnHead { log: LOG.log, head: 120, hash: Hash::default(), floor: 7 }],
+        ..crate::gossip::presence::tests::plain(LOG.origin)
+    };
+    assert_eq!(bench.handle(Event::Beacon(&beacon)), [Effect::Heard(LOG, 120)]);
+    assert!(bench.repair.may_have(LOG, span(7, 7), bench.now));
+}
+
+#[test]
+fn it_asks_another_when_one_is_silent_gone_or_wrong() {
+    type Fault = fn(&mut Bench, Asked);
+    let faults: [(&str, Fault); 4] = [
+        ("silent", |bench, _| _ = bench.wait(0)),
+        ("gone", |bench, asked| _ = bench.handle(Event::Closed(who(asked.peer)))),
+        ("refusing", |bench, asked| _ = bench.handle(Event::Failed(asked.id))),
+        ("wrong", |bench, asked| _ = bench.answer(asked, &told(500, 1, &[]), &[(1, 500)], Outcome::Wrong)),
+    ];
+    for (what, fault) in faults {
+        let mut bench = Bench::new();
+        (1..=2).for_each(|peer| bench.connect(peer, vec![told(500, 1, &[])]));
+        let first = bench.asks(300);
+        assert_eq!(spans(&first), [(1, 500)], "{what}");
+        fault(&mut bench, first[0]);
+        let second = bench.asks(6_000);
+        assert_eq!(spans(&second)[0], (1, 500), "{what}");
+        assert_ne!(second[0].peer, first[0].peer, "{what}");
+    }
+}
+
+#[test]
+fn it_leaves_alone_who_claims_and_never_gives() {
+    let mut bench = Bench::new();
+    bench.connect(1, vec![told(500, 1, &[])]);
+    let mut count = 0;
+    for _ in 0..600 {
+        for asked in bench.asks(100) {
+            count += 1;
+            bench.answer(asked, &told(500, 1, &[]), &[], Outcome::Stored);
+        }
+    }
+    assert!((3..12).contains(&count), "{count} times in a minute");
+    assert!(!bench.repair.may_have(LOG, span(1, 500), bench.now), "no reader waits for it");
+}
+
+#[test]
+fn it_finds_what_a_short_summary_hides() {
+    let mut bench = Bench::new();
+    let missing: Vec<(u64, u64)> = (1..=40).map(|n| (1_000 * n, 1_000 * n + 500)).collect();
+    let mut short = told(50_000, 1, &missing);
+    short.shorten();
+    bench.connect(1, vec![short]);
+    bench.handle(Event::Own(LOG, holds(50_000, 50_000, &[(1_600, 1_700)])));
+    assert_eq!(spans(&bench.asks(1_000)), [(1_600, 1_700)]);
+}
+
+#[test]
+fn it_asks_nobody_for_what_nobody_has() {
+    let mut bench = Bench::new();
+    bench.handle(Event::Own(LOG, holds(900, 1_000, &[(100, 200), (901, 950)])));
+    (1..=3).for_each(|peer| bench.connect(peer, vec![told(1_000, 150, &[(160, 200), (901, 950)])]));
+    let asked = bench.asks(1_000);
+    assert_eq!(spans(&asked), [(150, 159)]);
+    bench.answer(asked[0], &told(1_000, 150, &[(160, 200), (901, 950)]), &[(150, 159)], Outcome::Stored);
+    for (range, may_have) in [(span(901, 950), false), (span(100, 149), false), (span(100, 150), true)] {
+        assert_eq!(bench.repair.may_have(LOG, range, bench.now), may_have, "{range:?}");
+    }
+    bench.handle(Event::Connected(who(4)));
+    assert!(bench.repair.may_have(LOG, span(901, 950), bench.now), "a newcomer may have it");
+}
+
+#[test]
+fn it_stops_where_retention_ends() {
+    let mut bench = Bench::new();
+    bench.connect(1, vec![told(500, 1, &[])]);
+    bench.handle(Event::Own(LOG, holds(500, 500, &[(1, 400)])));
+    bench.handle(Event::Retention { horizon: 2_000, room: u64::MAX });
+    let asked = bench.asks(300);
+    assert_eq!(spans(&asked), [(1, 400)]);
+    let effects = bench.answer(asked[0], &told(500, 1, &[]), &[(300, 400)], Outcome::Stored);
+    assert_eq!(effects, [Effect::RaiseFloor(LOG, 401)], "records of before the horizon");
+    assert!(bench.asks(10_000).is_empty());
+}
+
+#[test]
+fn it_gives_up_what_there_is_no_room_for_unless_a_reader_waits() {
+    for (owed, raised) in [(vec![], vec![Effect::RaiseFloor(LOG, 401)]), (vec![(LOG, span(5, 9))], vec![])] {
+        let mut bench = Bench::new();
+        bench.connect(1, vec![told(500, 1, &[])]);
+        bench.handle(Event::Own(LOG, holds(500, 500, &[(1, 400)])));
+        bench.handle(Event::Owed(owed));
+        bench.handle(Event::Retention { horizon: 0, room: 0 });
+        let mut effects = bench.wait(300);
+        effects.retain(|effect| matches!(effect, Effect::RaiseFloor(..)));
+        assert_eq!(effects, raised);
+    }
+}
+
+#[test]
+fn it_does_not_want_logs_that_ended_before_the_horizon() {
+    let next = LogKey { log: LogId(9 << 32), ..LOG };
+    for (horizon, wants) in [(9_000_000, true), (9_000_001, false)] {
+        let mut bench = Bench::new();
+        bench.handle(Event::Retention { horizon, room: u64::MAX });
+        bench.handle(Event::Proven(next, 10));
+        bench.connect(1, vec![told(500, 1, &[])]);
+        assert_eq!(!bench.asks(1_000).is_empty(), wants, "the next log was opened at 9 s, horizon {horizon}");
+    }
+}
+
+#[test]
+fn it_forgets_what_the_store_forgot() {
+    let mut bench = Bench::new();
+    let expired = Own { floor: 501, ..holds(500, 500, &[]) };
+    bench.handle(Event::Own(LOG, expired));
+    assert_ne!(bench.repair.digest().whole(), Digest::default().whole());
+    bench.handle(Event::Forgotten(LOG.origin, LOG.log));
+    assert_eq!(bench.repair.digest().whole(), Digest::default().whole());
+    bench.connect(1, vec![told(500, 1, &[])]);
+    assert!(bench.asks(1_000).is_empty(), "others may keep it longer");
+}
+
+#[test]
+fn it_asks_again_for_what_came_too_early() {
+    let mut bench = Bench::new();
+    bench.connect(1, vec![told(500, 1, &[])]);
+    let asked = bench.asks(300);
+    bench.answer(asked[0], &told(500, 1, &[]), &[(1, 500)], Outcome::Early(Duration::from_secs(60)));
+    assert!(bench.asks(59_000).is_empty());
+    assert_eq!(spans(&bench.asks(2_000)), [(1, 500)]);
+}
+
+#[test]
+fn it_passes_proofs_of_forks_on() {
+    let mut bench = Bench::new();
+    let effects = bench.handle(Event::Connected(who(1)));
+    let [Effect::Compare { id, .. }] = effects[..] else { panic!("{effects:?}") };
+    let forked = Summary { forked: Some(40), ..told(500, 1, &[]) };
+    assert_eq!(bench.tell(id, vec![forked], &[]), [Effect::AskFork(who(1), LOG)]);
+    assert!(bench.wait(2_500).contains(&Effect::AskFork(who(1), LOG)), "again where no answer comes");
+    let own = Own { forked: Some(40), ..holds(39, 39, &[]) };
+    assert!(bench.handle(Event::Own(LOG, own.clone())).contains(&Effect::TellFork(who(1), LOG)));
+    assert_eq!(bench.handle(Event::Own(LOG, own)), [], "once");
+    assert!(bench.asks(1_000).is_empty(), "what is behind it is not wanted");
+}
+
+#[test]
+fn it_compares_with_one_after_another_and_tells_what_differs_only() {
+    let mut bench = Bench::new();
+    (1..=3).for_each(|peer| bench.connect(peer, Vec::new()));
+    bench.handle(Event::Own(LOG, holds(5, 5, &[])));
+    let mut whom = BTreeSet::new();
+    for effect in bench.wait(20_000) {
+        if let Effect::Compare { peer, id, digest, .. } = effect {
+            whom.insert(peer.0[0]);
+            assert_eq!(digest, Digest::default(), "they hold nothing, as far as is known");
+            bench.tell(id, Vec::new(), &[]);
+        }
+        bench.now += Duration::from_millis(1);
+    }
+    assert_eq!(whom, [1, 2, 3].into());
+    let answer = bench.repair.summaries(&Digest::default(), 0);
+    assert_eq!(answer.logs, [told(5, 1, &[])]);
+    let mut known = Digest::default();
+    answer.parts.iter().for_each(|(part, digest)| known.set(usize::from(*part), *digest));
+    assert_eq!(bench.repair.summaries(&known, 0), Summaries::default());
+    assert_eq!(known.whole(), bench.repair.digest().whole());
+}
+
+#[test]
+fn it_tells_many_logs_page_by_page() {
+    let mut bench = Bench::new();
+    let keys: Vec<LogKey> = (1..=5_000_u64).map(|n| LogKey { log: LogId(n << 32), ..LOG }).collect();
+    keys.iter().for_each(|key| _ = bench.handle(Event::Own(*key, holds(1, 1, &[]))));
+    let (mut from, mut found) = (0, Vec::new());
+    loop {
+        let page = bench.repair.summaries(&Digest::default(), from);
+        assert!(page.logs.len() <= anode_shared::repair::MAX_SUMMARIES);
+        found.extend(page.logs.into_iter().map(|told| told.log));
+        match page.next {
+            Some(next) => from = next,
+            None => break,
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found, keys);
+}

@@ -1,0 +1,226 @@
+//! A small model of the store on the real arrival order: a journal whose unsynced end a crash takes, retention, jumps.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anode_shared::ids::{Hash, LogKey};
+use anode_shared::time::Micros;
+
+use crate::gossip::repair::{Outcome, Own};
+use crate::gossip::spans::{Span, Spans};
+use crate::store::order::{Arrival, Fit, Order, Piece, Place};
+
+/// How long a batch waits for its predecessor.
+const JUMP_AFTER: Duration = Duration::from_secs(1);
+
+/// A batch without its records: seqs, chain, time and size are what matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Batch {
+    pub(super) key: LogKey,
+    pub(super) span: Span,
+    pub(super) hash: Hash,
+    pub(super) previous: Hash,
+    pub(super) time: Micros,
+    pub(super) bytes: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Entry {
+    Next(Rc<Batch>),
+    Waiting(Rc<Batch>),
+    Late(Rc<Batch>),
+    Jump(LogKey, u64),
+    Floor(LogKey, u64),
+    Fork(LogKey, u64),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    pub(super) order: Order,
+    pub(super) batches: BTreeMap<(LogKey, u64), Rc<Batch>>,
+    /// The arrivals since the number `base`.
+    pub(super) arrivals: Vec<Arrival>,
+    base: u64,
+    journal: Vec<Entry>,
+    pub(super) synced: usize,
+    holes: BTreeMap<(LogKey, u64), Instant>,
+    pub(super) retain: Micros,
+}
+
+fn piece(batch: &Batch) -> Piece {
+    Piece {
+        first: batch.span.from,
+        last: batch.span.to,
+        hash: batch.hash,
+        previous: batch.previous,
+        place: Place { segment: 0, offset: 0, length: 0 },
+    }
+}
+
+impl Store {
+    pub(super) fn new(retain: Micros) -> Self {
+        Self { retain, ..Self::default() }
+    }
+
+    /// What a crash leaves: everything up to `kept` entries of the journal.
+    pub(super) fn crash(self, kept: usize) -> Self {
+        let mut fresh = Self::new(self.retain);
+        for entry in self.journal.into_iter().take(kept) {
+            fresh.apply(entry);
+        }
+        fresh.synced = fresh.journal.len();
+        fresh.base = fresh.order.next;
+        fresh.arrivals.clear();
+        fresh
+    }
+
+    pub(super) fn written(&self) -> usize {
+        self.journal.len()
+    }
+
+    fn apply(&mut self, entry: Entry) {
+        let arrivals = match &entry {
+            Entry::Next(batch) => self.order.take_next(batch.key, piece(batch), None, batch.time),
+            Entry::Waiting(batch) => {
+                self.order.take_waiting(batch.key, piece(batch), batch.time);
+                Vec::new()
+            }
+            Entry::Late(batch) => self.order.take_late(batch.key, piece(batch), None, batch.time),
+            Entry::Jump(key, to) => self.order.take_jump(*key, *to),
+            Entry::Floor(key, floor) => {
+                self.order.take_floor(*key, *floor);
+                self.batches.retain(|(of, _), batch| of != key || batch.span.to >= *floor);
+                Vec::new()
+            }
+            Entry::Fork(key, end) => {
+                self.order.take_fork(*key, *end);
+                Vec::new()
+            }
+        };
+        if let Entry::Next(batch) | Entry::Waiting(batch) | Entry::Late(batch) = &entry {
+            self.batches.insert((batch.key, batch.span.from), batch.clone());
+        }
+        self.arrivals.extend(arrivals);
+        self.journal.push(entry);
+    }
+
+    /// Takes a batch; says what became of it, and whether its log is another now.
+    pub(super) fn accept(&mut self, batch: &Rc<Batch>) -> (Outcome, bool) {
+        let entry = match self.order.fit(batch.key, &piece(batch)) {
+            Fit::Next => Entry::Next(batch.clone()),
+            Fit::Ahead => Entry::Waiting(batch.clone()),
+            Fit::Late => Entry::Late(batch.clone()),
+            Fit::Old => return (Outcome::Old, false),
+            Fit::Ended => return (Outcome::Stored, false),
+            Fit::Held(seq) | Fit::Fork(seq) => {
+                let Some(held) = self.holding(batch.key, seq) else { return (Outcome::Old, false) };
+                if held.hash == batch.hash {
+                    return (Outcome::Stored, false);
+                }
+                let end = held.span.from.min(batch.span.from);
+                return (Outcome::Stored, self.fork(batch.key, end));
+            }
+        };
+        self.apply(entry);
+        if let Some(broken) = self.order.broken(batch.key) {
+            let before =
+                self.holding(batch.key, broken.first - 1).map_or(broken.first, |before| before.span.from);
+            self.fork(batch.key, before);
+        }
+        (Outcome::Stored, true)
+    }
+
+    /// Ends a log at a proven fork; says whether that is news.
+    pub(super) fn fork(&mut self, key: LogKey, end: u64) -> bool {
+        let news = self.order.logs.get(&key).and_then(|log| log.forked).is_none_or(|known| end < known);
+        if news {
+            self.apply(Entry::Fork(key, end));
+        }
+        news
+    }
+
+    pub(super) fn holding(&self, key: LogKey, seq: u64) -> Option<&Rc<Batch>> {
+        let (_, batch) = self.batches.range((key, 0)..=(key, seq)).next_back()?;
+        (batch.span.to >= seq).then_some(batch)
+    }
+
+    /// What repair is told of a log.
+    pub(super) fn own(&self, key: LogKey) -> Own {
+        let Some(log) = self.order.logs.get(&key) else { return Own { floor: 1, ..Own::default() } };
+        let held = log.waiting.values().map(|piece| piece.last).max().unwrap_or(0).max(log.head);
+        let mut missing = Spans::default();
+        for (from, jump) in &log.jumps {
+            let mut next = *from;
+            while let Some((from, to)) = jump.missing(next) {
+                missing.add(Span { from, to });
+                next = to + 1;
+            }
+        }
+        let mut next = log.head + 1;
+        for piece in log.waiting.values() {
+            Span::new(next, piece.first - 1).into_iter().for_each(|span| missing.add(span));
+            next = piece.last + 1;
+        }
+        Own { head: log.head, held, floor: log.floor, missing, forked: log.forked }
+    }
+
+    /// The batches whose last seq lies in a range, up to so many bytes, and whether there are more.
+    pub(super) fn read(&self, key: LogKey, span: Span, most: u64) -> (Vec<Rc<Batch>>, bool) {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        let floor = self.order.logs.get(&key).map_or(1, |log| log.floor);
+        let end = self.order.logs.get(&key).and_then(|log| log.forked).unwrap_or(u64::MAX);
+        for batch in self.batches.range((key, 0)..=(key, span.to)).map(|(_, batch)| batch) {
+            let inside = batch.span.to >= span.from && batch.span.to <= span.to;
+            if !inside || batch.span.to < floor || batch.span.to >= end {
+                continue;
+            }
+            if !found.is_empty() && bytes + batch.bytes > most {
+                return (found, true);
+            }
+            bytes += batch.bytes;
+            found.push(batch.clone());
+        }
+        (found, false)
+    }
+
+    /// Goes on without what has been missing for too long. Gives the logs that changed.
+    pub(super) fn jump(&mut self, now: Instant) -> Vec<LogKey> {
+        let holes: Vec<(LogKey, u64, u64)> = self.order.holes().collect();
+        self.holes.retain(|(key, from), _| holes.iter().any(|(k, f, _)| (k, f) == (key, from)));
+        let mut changed = Vec::new();
+        for (key, from, to) in holes {
+            if now - *self.holes.entry((key, from)).or_insert(now) >= JUMP_AFTER {
+                self.apply(Entry::Jump(key, to));
+                changed.push(key);
+            }
+        }
+        changed
+    }
+
+    /// Raises a floor as far as the order has come. Says whether that is news.
+    pub(super) fn raise(&mut self, key: LogKey, floor: u64) -> bool {
+        let Some(log) = self.order.logs.get(&key) else { return false };
+        let floor = floor.min(log.head + 1);
+        let news = floor > log.floor;
+        if news {
+            self.apply(Entry::Floor(key, floor));
+        }
+        news
+    }
+
+    /// Drops what is too old. Gives the logs that changed.
+    pub(super) fn expire(&mut self, wall: Micros) -> Vec<LogKey> {
+        let limit = wall.saturating_sub(self.retain);
+        let mut floors: BTreeMap<LogKey, u64> = BTreeMap::new();
+        for batch in self.batches.values().filter(|batch| batch.time < limit) {
+            floors.insert(batch.key, batch.span.to + 1);
+        }
+        floors.into_iter().filter(|(key, floor)| self.raise(*key, *floor)).map(|(key, _)| key).collect()
+    }
+
+    /// The arrival of a number, if it came in this life.
+    pub(super) fn arrival(&self, number: u64) -> Option<&Arrival> {
+        self.arrivals.get(usize::try_from(number - self.base).unwrap())
+    }
+}

@@ -1,0 +1,191 @@
+//! What others see of the mesh: a picture that the driver makes anew, and counters.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use anode_shared::beacon::Load;
+use anode_shared::ids::{LogKey, RecordId};
+use anode_shared::mesh::{Mesh, PeerState, PeerStatus};
+use anode_shared::status::{Component, State};
+use serde_json::json;
+
+use super::Gossip;
+use super::repair::{Outcome, Piece, Repair};
+use super::spans::Span;
+use crate::store::{Holders, Verdict};
+
+/// The mesh at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct View {
+    /// Full multiaddrs of this node.
+    pub addresses: Vec<String>,
+    /// All known peers, by id.
+    pub peers: Vec<PeerStatus>,
+    /// The graph.
+    pub mesh: Mesh,
+    /// To how many peers this node has links.
+    pub linked: usize,
+    /// How many records are known to be missing here.
+    pub missing: u64,
+    /// How many requests for them are under way.
+    pub requests: usize,
+    /// Batches that gossip could not take, so that repair carries them.
+    pub missed: u64,
+    /// How far the peers' clocks are ahead, microseconds, where ours is too far off to be trusted.
+    pub clock_off: Option<i64>,
+}
+
+/// What the node says of itself in beacons, beside what gossip knows.
+#[derive(Debug, Clone, Default)]
+pub struct Said {
+    /// What it has to do.
+    pub load: Load,
+    /// Its components' states.
+    pub components: Vec<(String, State)>,
+}
+
+/// What gossip did since the start.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "each is named for what it counts")]
+pub struct Counters {
+    pub batches_sent: AtomicU64,
+    pub bytes_sent: AtomicU64,
+    pub bytes_received: AtomicU64,
+    pub batches_taken: AtomicU64,
+    pub batches_held: AtomicU64,
+    pub batches_refused: AtomicU64,
+    pub messages_rejected: AtomicU64,
+    pub batches_repaired: AtomicU64,
+    pub slow_peers: AtomicU64,
+    pub links_renewed: AtomicU64,
+}
+
+fn more(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Relaxed);
+}
+
+impl Counters {
+    pub(super) fn batches_sent(&self, bytes: usize) {
+        more(&self.batches_sent, 1);
+        more(&self.bytes_sent, bytes as u64);
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        more(&self.bytes_received, bytes as u64);
+    }
+
+    pub(super) fn judged(&self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Taken => more(&self.batches_taken, 1),
+            Verdict::Held => more(&self.batches_held, 1),
+            _ => more(&self.batches_refused, 1),
+        }
+    }
+
+    pub(super) fn reject(&self) {
+        more(&self.messages_rejected, 1);
+    }
+
+    pub(super) fn repaired(&self, pieces: &[Piece]) {
+        let stored = pieces.iter().filter(|piece| piece.outcome == Outcome::Stored).count();
+        more(&self.batches_repaired, stored as u64);
+    }
+
+    pub(super) fn slow_peer(&self) {
+        more(&self.slow_peers, 1);
+    }
+
+    pub(super) fn renewed(&self) {
+        more(&self.links_renewed, 1);
+    }
+}
+
+/// How the mesh is, as a component of a node.
+pub(super) fn component(view: &View, counters: &Counters) -> Component {
+    let count = |state: PeerState| view.peers.iter().filter(|peer| peer.state == state).count();
+    let (alive, suspect) = (count(PeerState::Alive), count(PeerState::Suspect));
+    let (state, detail) = if let Some(offset) = view.clock_off {
+        let seconds = offset / 1_000_000;
+        (
+            State::Degraded,
+            Some(format!("this node's clock is {seconds} s behind its peers' median; set it right")),
+        )
+    } else if suspect > 0 {
+        (State::Degraded, Some(format!("{suspect} of {} peers are silent", alive + suspect)))
+    } else if alive == 0 {
+        (State::Ok, Some("no peers: this node is alone".to_owned()))
+    } else if view.missing > 0 {
+        (State::Ok, Some(format!("fetching {} records from peers", view.missing)))
+    } else {
+        (State::Ok, None)
+    };
+    let read = |counter: &AtomicU64| json!(counter.load(Relaxed));
+    let figures = [
+        ("peers", json!(alive)),
+        ("links", json!(view.linked)),
+        ("missing_records", json!(view.missing)),
+        ("requests", json!(view.requests)),
+        ("batches_sent", read(&counters.batches_sent)),
+        ("batches_taken", read(&counters.batches_taken)),
+        ("batches_repaired", read(&counters.batches_repaired)),
+        ("batches_not_gossiped", json!(view.missed)),
+        ("messages_rejected", read(&counters.messages_rejected)),
+        ("links_renewed", read(&counters.links_renewed)),
+    ];
+    let figures = figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    Component { state, detail, since: String::new(), figures }
+}
+
+/// Who could have what this store has not, as the planner of repair knows it.
+#[derive(Debug, Default)]
+pub struct Peers(OnceLock<Met>);
+
+/// What is known once the mesh is there.
+#[derive(Debug)]
+struct Met {
+    repair: Arc<Mutex<Repair>>,
+    gossip: Gossip,
+}
+
+impl Peers {
+    /// Knows of nobody until the mesh is there.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(super) fn meet(&self, repair: Arc<Mutex<Repair>>, gossip: Gossip) {
+        let _ = self.0.set(Met { repair, gossip });
+    }
+}
+
+impl Holders for Peers {
+    fn may_have(&self, log: LogKey, from: u64, to: u64) -> bool {
+        let (Some(met), Some(span)) = (self.0.get(), Span::new(from, to)) else { return false };
+        let repair = met.repair.lock().unwrap_or_else(PoisonError::into_inner);
+        repair.may_have(log, span, std::time::Instant::now())
+    }
+
+    fn any(&self) -> bool {
+        self.0.get().is_some_and(|met| met.gossip.has_peers())
+    }
+
+    fn replicated(&self, ids: &[RecordId]) -> Pin<Box<dyn Future<Output = bool> + Send>> {
+        let (gossip, ids) = (self.0.get().map(|met| met.gossip.clone()), ids.to_vec());
+        Box::pin(async move {
+            match gossip {
+                Some(gossip) => gossip.replicated(&ids).await,
+                None => false,
+            }
+        })
+    }
+}
+
+/// Microseconds as milliseconds.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "an offset of clocks is shown, and a millionth of it does not matter"
+)]
+pub(super) fn millis_of(micros: i64) -> f64 {
+    (micros as f64 / 1e3).round()
+}
