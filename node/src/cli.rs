@@ -17,6 +17,7 @@ mod output;
 mod run;
 mod configure;
 mod status;
+mod peers;
 mod read;
 mod tail;
 mod publish;
@@ -71,6 +72,12 @@ enum Said {
     /// Show how the node and its components are
     #[command(after_help = status::STATUS_EXAMPLES)]
     Status(Reach),
+    /// List the nodes of the mesh that this one knows
+    #[command(after_help = peers::EXAMPLES)]
+    Peers(Reach),
+    /// Make the key of a private network
+    #[command(after_help = peers::KEY_EXAMPLES)]
+    NetworkKey(peers::KeyArgs),
     /// Exit with 0 where the node can take records (for container health checks)
     #[command(after_help = status::HEALTH_EXAMPLES)]
     Health(status::HealthArgs),
@@ -244,6 +251,8 @@ async fn dispatch(said: Said, config: Option<(Config, Vec<config::Setting>)>) ->
         Said::Publish(args) => publish::publish(&args).await,
         Said::Verify(args) => done(verify::verify(&args).await),
         Said::Status(args) => done(status::status(&args).await),
+        Said::Peers(args) => done(peers::peers(&args).await),
+        Said::NetworkKey(args) => done(peers::network_key(&args)),
         Said::Health(args) => status::health(&args).await,
         Said::Link(args) => done(status::link(&args)),
         Said::Config(said) => done(configure::configure(&said, config.map(|(_, settings)| settings))),

@@ -1,0 +1,95 @@
+//! `anode peers` and `network-key`.
+
+use std::path::PathBuf;
+
+use anode_shared::mesh::{PeerList, PeerState, PeerStatus};
+use anyhow::Context as _;
+use clap::Args;
+use libp2p::pnet::PreSharedKey;
+use serde_json::json;
+
+use super::Reach;
+use super::output::Out;
+use crate::client::{Client, Query};
+use crate::identity::write_atomically;
+
+/// What stands behind the options of `anode peers`.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  anode peers
+  anode peers --json | jq '.peers[] | select(.state != \"alive\")'";
+/// What stands behind the options of `anode network-key`.
+pub(super) const KEY_EXAMPLES: &str = "\
+Examples:
+  anode network-key swarm.key                 make a key, and keep it where only you read it
+  anode run --network home --network-key swarm.key";
+
+/// The options of `anode network-key`.
+#[derive(Debug, Args)]
+pub(super) struct KeyArgs {
+    /// Write the key to this file; without it, print it
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// Lists the nodes that are known.
+pub(super) async fn peers(reach: &Reach) -> anyhow::Result<()> {
+    let (client, mut out, mut peers) = (reach.client()?, Out::new(), Vec::new());
+    let mut next = None;
+    loop {
+        let page = page(&client, next.as_deref()).await?;
+        peers.extend(page.peers);
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    if reach.json {
+        out.json(&json!({ "peers": peers }))?;
+        return out.flush();
+    }
+    if peers.is_empty() {
+        out.line("no peers: on one machine a second node needs only its own --data-dir, elsewhere --network and --bootstrap")?;
+        return out.flush();
+    }
+    let rows: Vec<_> = peers.iter().map(row).collect();
+    out.table(["name", "state", "version", "round trip", "lag", "clock", "id"], &rows)?;
+    out.flush()
+}
+
+async fn page(client: &Client, next: Option<&str>) -> anyhow::Result<PeerList> {
+    let query: Query<'_> = next.map(|next| ("page", next.to_owned())).into_iter().collect();
+    client.get::<PeerList>("/api/v1/peers", &query).await.map_err(Into::into)
+}
+
+fn row(peer: &PeerStatus) -> [String; 7] {
+    let state = match peer.state {
+        PeerState::Alive if peer.connected => "alive",
+        PeerState::Alive => "alive, by others",
+        PeerState::Suspect => "suspect",
+        PeerState::Left => "left",
+        PeerState::Dead => "dead",
+    };
+    let millis = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"));
+    [
+        peer.name.clone(),
+        state.to_owned(),
+        peer.version.clone(),
+        millis(peer.rtt_ms),
+        peer.lag.to_string(),
+        millis(peer.clock_offset_ms),
+        peer.id.clone(),
+    ]
+}
+
+/// Makes the key of a private network.
+pub(super) fn network_key(args: &KeyArgs) -> anyhow::Result<()> {
+    let text = PreSharedKey::new(rand::random()).to_key_file();
+    let Some(path) = &args.file else {
+        let mut out = Out::new();
+        out.line(text.trim_end())?;
+        return out.flush();
+    };
+    anyhow::ensure!(!path.exists(), "{} is there already; a key is not written over", path.display());
+    write_atomically(path, text.as_bytes(), 0o600).with_context(|| format!("cannot write {}", path.display()))
+}
