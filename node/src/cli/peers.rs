@@ -58,7 +58,7 @@ pub(super) async fn peers(reach: &Reach) -> anyhow::Result<()> {
 }
 
 async fn page(client: &Client, next: Option<&str>) -> anyhow::Result<PeerList> {
-    let query: Query<'_> = next.map(|next| ("page", next.to_owned())).into_iter().collect();
+    let query: Query = next.map(|next| ("page", next.to_owned())).into_iter().collect();
     client.get::<PeerList>("/api/v1/peers", &query).await.map_err(Into::into)
 }
 
