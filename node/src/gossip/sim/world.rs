@@ -18,7 +18,7 @@ use super::store::{Batch, Store};
 use crate::gossip::dice::Dice;
 use crate::gossip::members::{self, Target};
 use crate::gossip::presence;
-use crate::gossip::repair::{Effect, Event, Flaw, Outcome, Piece};
+use crate::gossip::repair::{Event, Flaw};
 use crate::gossip::spans::Span;
 
 /// When the simulation begins, by the one true clock.

