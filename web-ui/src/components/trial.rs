@@ -88,10 +88,7 @@ pub fn TrialView(
 #[component]
 fn Outcome(test: Box<SourceTest>) -> impl IntoView {
     let SourceTest { phases, address, http_status, headers, answers, records, error, .. } = *test;
-    let error = error.map(|error| {
-        let field = error.field.map(|field| format!("{field}: ")).unwrap_or_default();
-        el("p").class("error").attr("role", "alert").put(field).put(error.detail).view()
-    });
+    let error = error.map(|error| el("p").class("error").attr("role", "alert").put(error.detail));
     let facts = [("Status", http_status.map(|status| status.to_string())), ("Address", address)]
         .into_iter()
         .filter_map(|(name, value)| value.map(|value| fact(name.to_owned(), value)));
@@ -109,7 +106,7 @@ fn Outcome(test: Box<SourceTest>) -> impl IntoView {
                     .view()
             })
             .show(),
-        view! { <Records records /> }.into_any(),
+        (!answers.is_empty()).then(|| view! { <Records records /> }).show(),
         (!answers.is_empty()).then(|| view! { <Answers answers /> }).show(),
     ])
 }
