@@ -71,6 +71,14 @@ fn stale_after(definition: &SourceDefinition) -> Duration {
     definition.stale_after_ms.map_or(default, Duration::from_millis)
 }
 
+/// The beginning of a text that an upstream said. The mark of a cut tells the scrubber that a secret may be cut too.
+fn beginning(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod upstream;
 

@@ -6,13 +6,20 @@ use crate::expression::json::Fault;
 
 /// The most bytes of a value that an error shows.
 const SHOWN: usize = 200;
+/// The most bytes of what is no JSON that an error shows.
+const FAULTY: usize = 40;
 
 /// The beginning of a value, on one line.
 pub(super) fn short(value: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&value[..value.len().min(SHOWN + 4)]);
+    beginning(value, SHOWN)
+}
+
+/// At most so many bytes of a value, on one line. A cut is marked: a secret that was cut with it is known by that.
+fn beginning(value: &[u8], most: usize) -> String {
+    let text = String::from_utf8_lossy(&value[..value.len().min(most + 4)]);
     let mut shown = String::new();
     for character in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
-        if shown.len() + character.len_utf8() > SHOWN - 3 {
+        if shown.len() + character.len_utf8() > most - '…'.len_utf8() {
             return shown + "…";
         }
         shown.push(character);
@@ -29,7 +36,7 @@ pub(super) fn fault(fault: &Fault, text: &[u8]) -> String {
     let rest = &text[before.len()..];
     let found = match rest {
         [] => "but the text ends".to_owned(),
-        _ => format!("not {:?}", short(&rest[..rest.len().min(40)])),
+        _ => format!("not {:?}", beginning(rest, FAULTY)),
     };
     format!("the answer is no JSON: line {line}, column {column}: {}, {found}", fault.why)
 }

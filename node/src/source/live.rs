@@ -211,7 +211,12 @@ impl Live {
         let (by_second, beat) = (self.by_second(), if erred { Beat::Error } else { Beat::Quiet });
         self.change(|figures, now| {
             figures.bytes += bytes as u64;
-            figures.machine.idled();
+            // A stream's state was its opening's to mend.
+            if by_second {
+                figures.machine.idled()
+            } else {
+                figures.machine.reached(now)
+            }
             figures.beat(beat, by_second, now);
         });
     }

@@ -70,7 +70,8 @@ impl From<Failure> for Ended {
         let failing = Failing {
             reason: failure.detail,
             auth,
-            retry_after: failure.retry_after,
+            // With other statuses it is no wish to be left alone: a refused login keeps its own pause.
+            retry_after: failure.retry_after.filter(|_| matches!(failure.status, Some(429 | 503))),
             at_least: Duration::ZERO,
         };
         Self { stage: failure.stage, failing, field: failure.field }

@@ -48,16 +48,19 @@ fn next(due: Instant, interval: Duration, now: Instant, random: f64) -> Instant 
 /// Asks once, and hands on what comes.
 async fn poll(reading: &mut Reading, cold: bool) -> Result<(), Ended> {
     let mut prepared = reading.ready().await;
-    let began = Instant::now();
     conditions(&mut prepared.headers, &reading.place);
-    let host = prepared.host();
-    let deadline = began + timeout(&reading.live.definition);
-    let request = prepared.request(deadline, how_to_read(deadline));
+    let (host, patience) = (prepared.host(), timeout(&reading.live.definition));
     reading.live.totals().polls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let context = reading.context.clone();
-    let sending = Box::pin(context.http.send(request));
-    let response = if cold { context.gate.pass(&host, sending).await } else { sending.await }?;
-    let answered = answer(response).await?;
+    // The time in which the upstream answers begins behind the gate.
+    let asking = Box::pin(async {
+        let began = Instant::now();
+        let deadline = began + patience;
+        let request = prepared.request(deadline, how_to_read(deadline));
+        (began, context.http.send(request).await)
+    });
+    let (began, response) = if cold { context.gate.pass(&host, asking).await } else { asking.await };
+    let answered = answer(response?).await?;
     let took = began.elapsed();
     let Some((answer, place)) = answered else {
         reading.live.unchanged(took);

@@ -13,12 +13,14 @@ use super::prepare::Prepared;
 use super::reading::{Answer, Ended, Reading};
 use super::request::{self, Body, Request, Response};
 use super::task::{Connected, Limits, PAUSE};
-use super::{rest, timeout};
+use super::{beginning, rest, timeout};
 
 /// The header that resumes a stream.
 const LAST_EVENT: &str = "last-event-id";
 /// What is asked for.
 pub(super) const MEDIA_TYPE: &str = "text/event-stream";
+/// The most characters of a content type that an error shows.
+const KIND: usize = 80;
 /// How long a stream that said 204 is left alone: the standard says for ever, and nobody would notice that it is back.
 const DONE: Duration = Duration::from_secs(600);
 
@@ -41,11 +43,16 @@ pub(super) async fn run(reading: &mut Reading, first: Duration) {
 
 /// One connection, from asking to its end; ok where it is to be replaced at once.
 async fn connect(reading: &mut Reading, retry: &mut Option<Duration>) -> Result<(), Ended> {
-    let request = request(reading).await;
-    let began = Instant::now();
-    let host = request.url.host_str().unwrap_or_default().to_owned();
+    let prepared = prepared(reading).await;
+    let (host, patience) = (prepared.host(), timeout(&reading.live.definition));
     let context = reading.context.clone();
-    let response = context.gate.pass(&host, Box::pin(context.http.send(request))).await?;
+    // The time in which the upstream answers begins behind the gate.
+    let asking = Box::pin(async {
+        let began = Instant::now();
+        (began, context.http.send(asking(prepared, began + patience)).await)
+    });
+    let (began, response) = context.gate.pass(&host, asking).await;
+    let response = response?;
     check(&response)?;
     let _open = Connected::new(&reading.live);
     reading.live.opened();
@@ -55,31 +62,20 @@ async fn connect(reading: &mut Reading, retry: &mut Option<Duration>) -> Result<
         events: Events::default(),
         began: Some(began),
     };
-    let mut limits = Limits::new(&reading.live);
-    let result = loop {
-        let full = reading.outbox.is_full();
-        let waits = !reading.outbox.is_empty();
-        tokio::select! {
-            stored = reading.outbox.next(), if waits => reading.stored(stored).await?,
-            chunk = stream.body.chunk(), if !full => match chunk? {
-                Some(bytes) => stream.read(&bytes, reading).await?,
-                None => break Err(Ended::new(Stage::Connect, "the upstream ended the stream")),
-            },
-            () = sleep_until(limits.next()) => if limits.reached(&reading.live) { break Ok(()) },
-        }
-    };
+    let result = stream.follow(reading).await;
+    // However it ended: what the upstream asked for counts.
     *retry = stream.events.retry();
     result
 }
 
-/// What is asked.
-async fn request(reading: &Reading) -> Request {
+/// What is asked with.
+async fn prepared(reading: &Reading) -> Prepared {
     let mut prepared = reading.ready().await;
     let event = reading.place.event.as_deref().map(|id| HeaderValue::from_bytes(id.as_bytes()));
     if let Some(Ok(event)) = event {
         prepared.headers.insert(LAST_EVENT, event);
     }
-    asking(prepared, Instant::now() + timeout(&reading.live.definition))
+    prepared
 }
 
 /// A request for a stream. How long it may be silent is the state's to decide.
@@ -106,7 +102,7 @@ pub(super) fn check(response: &Response) -> Result<(), Ended> {
     if essence.eq_ignore_ascii_case(MEDIA_TYPE) {
         return Ok(());
     }
-    let kind: String = kind.chars().take(80).collect();
+    let kind = beginning(&kind, KIND);
     let words = format!(
         "the upstream answered with {kind:?} and not with {MEDIA_TYPE}; if it is no stream, set kind to rest"
     );
@@ -123,6 +119,23 @@ struct Stream {
 }
 
 impl Stream {
+    /// Reads until the connection ends; ok where it is to be replaced at once.
+    async fn follow(&mut self, reading: &mut Reading) -> Result<(), Ended> {
+        let mut limits = Limits::new(&reading.live);
+        loop {
+            let full = reading.outbox.is_full();
+            let waits = !reading.outbox.is_empty();
+            tokio::select! {
+                stored = reading.outbox.next(), if waits => reading.stored(stored).await?,
+                chunk = self.body.chunk(), if !full => match chunk? {
+                    Some(bytes) => self.read(&bytes, reading).await?,
+                    None => return Err(Ended::new(Stage::Connect, "the upstream ended the stream")),
+                },
+                () = sleep_until(limits.next()) => if limits.reached(&reading.live) { return Ok(()) },
+            }
+        }
+    }
+
     async fn read(&mut self, bytes: &Bytes, reading: &mut Reading) -> Result<(), Ended> {
         let mut found = Vec::new();
         let framed = self.events.push(bytes, &mut found);

@@ -122,6 +122,16 @@ impl Machine {
         self.idle = self.idle.saturating_add(1);
     }
 
+    /// A poll was answered in good form, and nothing could be made of it. It proves the upstream and not the data: what
+    /// was wrong with the upstream is over, and data is waited for as since the last.
+    pub(super) fn reached(&mut self, now: Moment) {
+        (self.failures, self.next) = (0, None);
+        self.idled();
+        if matches!(self.state, SourceState::BackingOff | SourceState::AuthFailed | SourceState::Invalid) {
+            self.turn(SourceState::Connecting, None, now);
+        }
+    }
+
     /// An attempt failed, or a connection broke. Gives how long to wait; `random` is drawn evenly from 0 to 1.
     pub(super) fn failed(&mut self, failing: Failing, random: f64, now: Moment) -> Duration {
         self.failures = self.failures.saturating_add(1);

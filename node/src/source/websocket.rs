@@ -14,12 +14,14 @@ use super::handshake::open;
 use super::prepare::Prepared;
 use super::reading::{Answer, Ended, Reading};
 use super::task::{Connected, Limits, PAUSE};
-use super::timeout;
+use super::{beginning, timeout};
 
 /// How often a quiet socket is pinged, so that one whose other end is gone is noticed by the system.
 const PING: Duration = Duration::from_secs(30);
 /// How long a frame may take to be sent: an upstream that reads nothing is gone.
 const SEND: Duration = Duration::from_secs(10);
+/// The most characters of an upstream's reason that an error shows.
+const WHY: usize = 120;
 
 /// A socket that is open.
 pub(super) type Socket = WebSocketStream<Io>;
@@ -41,12 +43,16 @@ pub(super) async fn run(reading: &mut Reading, first: Duration) {
 /// One connection, from asking to its end; ok where it is to be replaced at once.
 async fn connect(reading: &mut Reading) -> Result<(), Ended> {
     let prepared = reading.ready().await;
-    let began = Instant::now();
-    let deadline = began + timeout(&reading.live.definition);
-    let host = prepared.host();
+    let (host, patience) = (prepared.host(), timeout(&reading.live.definition));
     let context = reading.context.clone();
-    let opening = Box::pin(open(&context.connector, &prepared.url, prepared.headers.clone(), deadline));
-    let mut socket = context.gate.pass(&host, opening).await?.socket;
+    // The time in which the upstream answers begins behind the gate.
+    let opening = Box::pin(async {
+        let began = Instant::now();
+        let headers = prepared.headers.clone();
+        (began, open(&context.connector, &prepared.url, headers, began + patience).await)
+    });
+    let (began, opened) = context.gate.pass(&host, opening).await;
+    let mut socket = opened?.socket;
     let _open = Connected::new(&reading.live);
     greet(&mut socket, &prepared).await?;
     reading.live.opened();
@@ -95,7 +101,8 @@ pub(super) fn payload(message: Option<Result<Message, Error>>) -> Result<Option<
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
         Some(Ok(Message::Close(frame))) => {
             let said = frame.map_or_else(String::new, |frame| {
-                let why: String = frame.reason.chars().filter(|c| !c.is_control()).take(120).collect();
+                let why: String = frame.reason.chars().filter(|c| !c.is_control()).collect();
+                let why = beginning(&why, WHY);
                 format!(" with code {}{}{why}", u16::from(frame.code), if why.is_empty() { "" } else { ": " })
             });
             Err(Ended::new(Stage::Connect, format!("the upstream closed the socket{said}")))
@@ -131,7 +138,8 @@ impl Pings {
     }
 
     fn next(&mut self) -> Message {
-        self.due += self.every;
+        // Those that were missed while the store had no room are left out.
+        self.due = Instant::now() + self.every;
         match &self.frame {
             Some(frame) => Message::Text(frame.clone()),
             None => Message::Ping(Bytes::new()),

@@ -8,6 +8,12 @@ use zeroize::Zeroize as _;
 const VALUES: usize = 3;
 /// The shortest piece of base64 that is taken for a secret's; shorter ones are met by chance.
 const BASE64: usize = 5;
+/// The shortest beginning of a value that is taken for it where a text was cut, bytes.
+const CUT: usize = 4;
+/// The same of base64, where chance meets more.
+const CUT_BASE64: usize = 8;
+/// How a text that was cut ends, be it in quotes.
+const MARK: &[u8] = "…".as_bytes();
 
 /// The values that must not be shown.
 #[derive(Default)]
@@ -81,9 +87,10 @@ impl Known {
 }
 
 impl Value {
-    /// How long the value is at the beginning of `text`, in whichever form; `None` where it is not there.
+    /// How long the value is at the beginning of `text`, in whichever form; `None` where it is not there. A text that
+    /// was cut may hold no more than its beginning.
     fn at(&self, text: &[u8]) -> Option<usize> {
-        let base64 = |form: &String| begins_with_base64(text, form.as_bytes()).then_some(form.len());
+        let base64 = |form: &String| begins_with_base64(text, form.as_bytes());
         begins_with(text, self.text.as_bytes()).or_else(|| self.base64.iter().find_map(base64))
     }
 }
@@ -91,10 +98,26 @@ impl Value {
 /// How much of `text` says `value`, each byte as it is, percent-encoded, escaped by a backslash, or `+` for a space.
 fn begins_with(text: &[u8], value: &[u8]) -> Option<usize> {
     let mut at = 0;
-    for &byte in value {
-        at += one(text.get(at..)?, byte)?;
+    for (place, &byte) in value.iter().enumerate() {
+        let rest = text.get(at..)?;
+        match one(rest, byte) {
+            Some(length) => at += length,
+            None if place >= CUT => return cut(rest).map(|broken| at + broken),
+            None => return None,
+        }
     }
     Some(at)
+}
+
+/// Whether a text was cut here, and how long what is left of an escape is.
+fn cut(rest: &[u8]) -> Option<usize> {
+    let ended = |at: usize| rest.get(at..).is_some_and(|end| end.is_empty() || end.starts_with(MARK));
+    let longest = match rest {
+        [b'%', ..] => 2,
+        [b'\\', ..] => 5,
+        _ => 0,
+    };
+    (0..=longest).find(|at| ended(*at))
 }
 
 fn one(text: &[u8], byte: u8) -> Option<usize> {
@@ -134,8 +157,10 @@ fn base64_forms(value: &str) -> Vec<String> {
     (0..3).filter_map(form).filter(|form| form.len() >= BASE64).collect()
 }
 
-/// Whether a text begins with a piece of base64, in either alphabet.
-fn begins_with_base64(text: &[u8], form: &[u8]) -> bool {
-    let same = |(a, b): (&u8, &u8)| a == b || matches!((a, b), (b'-', b'+') | (b'_', b'/'));
-    text.len() >= form.len() && text.iter().zip(form).all(same)
+/// How much of a text is a piece of base64, in either alphabet.
+fn begins_with_base64(text: &[u8], form: &[u8]) -> Option<usize> {
+    let same = |(a, b): &(&u8, &u8)| a == b || matches!((a, b), (b'-', b'+') | (b'_', b'/'));
+    let length = text.iter().zip(form).take_while(same).count();
+    let is_cut = || length >= CUT_BASE64 && cut(&text[length..]) == Some(0);
+    (length == form.len() || is_cut()).then_some(length)
 }

@@ -183,3 +183,27 @@ proptest! {
         let _ = known.scrub(&text);
     }
 }
+
+#[test]
+fn it_scrubs_what_a_cut_has_left() {
+    let (_dir, secrets) = secrets("");
+    assert!(secrets.resolve("${secret:CANARY} ${secret:ENV}").is_ok());
+    let base64 = STANDARD.encode(CANARY);
+    for (text, expected) in [
+        ("key from-the-envi…", "key ${secret:ENV}…"),
+        ("not \"from-the…\", and more", "not \"${secret:ENV}…\", and more"),
+        ("key from", "key ${secret:ENV}"),
+        ("key fro", "key fro"),
+        ("key fro…", "key fro…"),
+        ("from there", "from there"),
+        ("from-the-envi, and more", "from-the-envi, and more"),
+        ("c4n4ry%2", "${secret:CANARY}"),
+        ("c4n4ry%…", "${secret:CANARY}…"),
+        ("c4n4ry%2F+%20\\…", "${secret:CANARY}…"),
+        ("c4n4ry/+ \\u00…", "${secret:CANARY}…"),
+        (&format!("{}…", &base64[..9]), "${secret:CANARY}…"),
+        (&base64[..5], &base64[..5]),
+    ] {
+        assert_eq!(secrets.scrub(text), expected, "{text}");
+    }
+}

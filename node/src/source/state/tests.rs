@@ -11,6 +11,7 @@ enum Happens {
     Opened,
     Answered,
     Idled,
+    Reached,
     Failed,
     Refused,
     Asked(u64),
@@ -47,6 +48,7 @@ impl Subject {
             Happens::Opened => self.machine.opened(now),
             Happens::Answered => self.machine.answered(now),
             Happens::Idled => self.machine.idled(),
+            Happens::Reached => self.machine.reached(now),
             Happens::Failed => drop(self.machine.failed(failing(false, None), 1.0, now)),
             Happens::Refused => drop(self.machine.failed(failing(true, None), 0.0, now)),
             Happens::Asked(seconds) => {
@@ -61,7 +63,7 @@ impl Subject {
 
 #[test]
 fn it_goes_from_state_to_state() {
-    use Happens::{Answered, Asked, Failed, Idled, Late, Opened, Refused, Unable};
+    use Happens::{Answered, Asked, Failed, Idled, Late, Opened, Reached, Refused, Unable};
     for (story, state, since, next) in [
         (&[][..], Connecting, 0, None),
         (&[(1, Opened)], Connecting, 0, None),
@@ -86,6 +88,14 @@ fn it_goes_from_state_to_state() {
         (&[(1, Refused), (61, Answered)], Live, 61, None),
         (&[(1, Asked(20))], BackingOff, 1, Some(21)),
         (&[(1, Asked(90_000))], BackingOff, 1, Some(3_601)),
+        (&[(1, Answered), (2, Reached)], Live, 1, None),
+        (&[(1, Failed), (2, Reached)], Connecting, 2, None),
+        (&[(1, Refused), (61, Reached)], Connecting, 61, None),
+        (&[(1, Unable), (2, Reached)], Connecting, 2, None),
+        (&[(1, Answered), (2, Failed), (3, Reached), (10, Late)], Connecting, 3, None),
+        (&[(1, Answered), (2, Failed), (3, Reached), (11, Late)], Stale, 11, None),
+        (&[(1, Answered), (11, Late), (12, Reached)], Stale, 11, None),
+        (&[(1, Failed), (2, Failed), (4, Reached), (5, Failed)], BackingOff, 5, Some(6)),
         (&[(1, Answered), (2, Unable), (99, Late)], Invalid, 2, None),
         (&[(1, Answered), (2, Happens::Paused), (99, Late)], Paused, 2, None),
     ] {
@@ -121,13 +131,13 @@ fn it_waits_as_long_as_makes_sense() {
 
 proptest! {
     #[test]
-    fn it_is_live_only_after_an_answer_and_never_late(story in prop::collection::vec((0_u64..15, 0_usize..9), 0..40)) {
+    fn it_is_live_only_after_an_answer_and_never_late(story in prop::collection::vec((0_u64..15, 0_usize..10), 0..40)) {
         let mut subject = Subject::new();
         let (mut second, mut answered) = (0, None);
         for (wait, what) in story {
             second += wait;
             let what = [Happens::Opened, Happens::Answered, Happens::Failed, Happens::Refused, Happens::Asked(5),
-                Happens::Late, Happens::Unable, Happens::Paused, Happens::Idled][what];
+                Happens::Late, Happens::Unable, Happens::Paused, Happens::Idled, Happens::Reached][what];
             subject.happens(second, what);
             if matches!(what, Happens::Answered) {
                 answered = Some(second);

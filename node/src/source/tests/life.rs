@@ -49,6 +49,41 @@ async fn it_leaves_others_alone_through_a_whole_life() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_brings_a_change_to_its_end_when_nobody_waits_for_it() {
+    /// Begins something, and hangs up.
+    async fn begin<T>(work: impl Future<Output = T>) {
+        let mut work = std::pin::pin!(work);
+        assert!(futures_util::poll!(work.as_mut()).is_pending());
+    }
+    let subject = Subject::new(2, 10.0).await;
+    begin(subject.sources.add(subject.definition("s", "/sse/0", json!({})))).await;
+    until(|| subject.sources.get("s", false).is_some()).await;
+    subject.becomes("s", &[Live], 5).await;
+    for topic in ["a", "b", "c"] {
+        begin(subject.sources.replace(subject.definition("s", "/sse/1", json!({"topic": topic})))).await;
+        until(|| subject.sources.get("s", false).unwrap().definition.topic == topic).await;
+        subject.becomes("s", &[Live], 5).await;
+    }
+    begin(subject.sources.pause("s", true)).await;
+    subject.becomes("s", &[Paused], 5).await;
+    begin(subject.sources.pause("s", false)).await;
+    subject.becomes("s", &[Live], 5).await;
+    begin(subject.sources.remove("s")).await;
+    until(|| subject.sources.is_empty()).await;
+    assert!(!subject.dir.join("sources/s.json").exists());
+    subject.sources.shutdown().await;
+}
+
+/// Waits for something that happens within seconds.
+async fn until(is_so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(5);
+    while !is_so() {
+        assert!(Instant::now() < end, "it does not happen");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_goes_on_after_a_restart_without_gaps_or_doubles() {
     let mut subject = Subject::new(3, 20.0).await;
     subject.add("s", "/sse/0", json!({})).await;
