@@ -32,6 +32,7 @@ mod gate;
 mod outbox;
 mod prepare;
 mod judge;
+mod keys;
 mod reading;
 mod rest;
 mod sse;

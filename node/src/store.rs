@@ -239,6 +239,11 @@ impl Store {
         Ok(())
     }
 
+    /// Whether records that could do without a dedupe key may have one: those that need it must find room.
+    pub fn can_spare_keys(&self) -> bool {
+        dedupe::Dedupe::can_spare(self.shared.keys.load(Ordering::Relaxed))
+    }
+
     /// Waits until a publish that was refused as [`Refused::Overloaded`] is worth another try.
     pub async fn room(&self) {
         self.shared.in_flight.room().await;

@@ -213,9 +213,9 @@ impl Live {
             figures.bytes += bytes as u64;
             // A stream's state was its opening's to mend.
             if by_second {
-                figures.machine.idled()
+                figures.machine.idled();
             } else {
-                figures.machine.reached(now)
+                figures.machine.reached(now);
             }
             figures.beat(beat, by_second, now);
         });

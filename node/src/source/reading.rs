@@ -14,6 +14,7 @@ use tracing::warn;
 use super::connector::Connector;
 use super::failure::Failure;
 use super::gate::Gate;
+use super::keys::Keys;
 use super::live::Live;
 use super::outbox::{Outbox, hand_over};
 use super::place::{Bookmark, Place};
@@ -96,6 +97,18 @@ pub(super) struct Answer {
     pub(super) took: Option<Duration>,
 }
 
+/// Whether an answer is processed aside by its length alone.
+pub(super) fn is_long(bytes: &[u8]) -> bool {
+    bytes.len() > LONG
+}
+
+/// Works where it holds up no other task, if the work may be long.
+pub(super) fn aside<T>(long: bool, work: impl FnOnce() -> T) -> T {
+    let threads =
+        Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+    if long && threads { tokio::task::block_in_place(work) } else { work() }
+}
+
 /// One source while it is read.
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -115,6 +128,7 @@ pub(super) struct Reading {
     slow: bool,
     /// Answers in a row that could not be decoded.
     undecoded: u32,
+    keys: Keys,
 }
 
 impl Reading {
@@ -140,6 +154,7 @@ impl Reading {
             outbox: Outbox::default(),
             slow: false,
             undecoded: 0,
+            keys: Keys::default(),
         }
     }
 
@@ -229,19 +244,20 @@ impl Reading {
             status: answer.status,
         };
         let began = Instant::now();
-        let aside = self.slow || answer.bytes.len() > LONG;
+        let long = self.slow || is_long(&answer.bytes);
         let pipeline = &mut self.pipeline;
-        let mut work = || pipeline.process(&raw);
-        let threads =
-            Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
-        let processed = if aside && threads { tokio::task::block_in_place(work) } else { work() };
+        let processed = aside(long, || pipeline.process(&raw));
         self.slow = began.elapsed() > SLOW;
         processed
     }
 
-    /// Gives records of an event keys, so that one that comes again after a restart is known.
+    /// Gives records of an event keys, so that one that comes again after a restart is known. Where there is no room for
+    /// keys it goes without: doubled once, at worst, and not lost.
     fn mark(&mut self, answer: &Answer) {
         let Some(event) = &answer.event else { return };
+        if !self.context.store.can_spare_keys() || !self.keys.admit(self.pending.len(), Instant::now()) {
+            return;
+        }
         for (place, record) in self.pending.iter_mut().enumerate() {
             let mut hash = Sha256::new();
             hash.update(self.definition);
@@ -338,5 +354,27 @@ impl Reading {
         failing.reason = self.context.secrets.scrub(&failing.reason);
         let wait = self.live.failed(stage, failing, field);
         tokio::time::sleep(wait).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_obeys_retry_after_of_those_statuses_alone_that_mean_it() {
+        let asked = Some(Duration::from_secs(1));
+        for (status, obeyed) in
+            [(401, None), (403, None), (404, None), (429, asked), (500, None), (503, asked)]
+        {
+            let failure =
+                Failure { status: Some(status), retry_after: asked, ..Failure::new(Stage::Status, "why") };
+            let failing = Ended::from(failure).failing;
+            assert_eq!(
+                (failing.retry_after, failing.auth),
+                (obeyed, matches!(status, 401 | 403)),
+                "{status}"
+            );
+        }
     }
 }

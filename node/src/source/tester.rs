@@ -12,14 +12,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::events::Events;
 use super::failure::Reached;
 use super::handshake::{Opened, open};
 use super::prepare::{Prepared, prepare};
-use super::reading::{Context, Ended};
+use super::reading::{Context, Ended, aside, is_long};
 use super::request::{Request, Response};
+use super::secrets::Secrets;
 use super::{rest, sse, timeout, websocket};
 use crate::pipeline::{Pipeline, Raw};
 use crate::store::{NewRecord, system_time};
@@ -120,7 +122,8 @@ impl<'a> Trial<'a> {
         let bytes = response.body.whole().await?;
         if checked.is_err() {
             // What an upstream says of its errors helps more than their status, but makes no records.
-            self.shown.answers.push(show(&bytes, None));
+            let shown = show(&bytes, None, &self.context.secrets);
+            self.shown.answers.push(shown);
             return checked;
         }
         self.answered(bytes, kind.as_deref(), status, None);
@@ -211,12 +214,24 @@ impl<'a> Trial<'a> {
 
     /// Shows an answer, and the records that it would make.
     fn answered(&mut self, bytes: Bytes, content_type: Option<&str>, status: u16, event: Option<String>) {
-        self.shown.answers.push(show(&bytes, event));
+        aside(is_long(&bytes), || self.answered_here(bytes, content_type, status, event));
+    }
+
+    fn answered_here(
+        &mut self,
+        bytes: Bytes,
+        content_type: Option<&str>,
+        status: u16,
+        event: Option<String>,
+    ) {
+        let secrets = &self.context.secrets;
+        self.shown.answers.push(show(&bytes, event, secrets));
         let Some(pipeline) = &mut self.pipeline else { return };
         let raw = Raw { bytes, content_type, fetched: system_time(), status };
         let processed = pipeline.process(&raw);
         let room = RECORDS.saturating_sub(self.shown.records.len());
-        self.shown.records.extend(processed.records.into_iter().take(room).map(record));
+        let records = processed.records.into_iter().take(room).map(|made| record(made, secrets));
+        self.shown.records.extend(records);
         if let Some(error) = processed.error {
             let field = error.field.map(str::to_owned);
             self.erred(Ended { field, ..Ended::new(error.stage, error.detail) });
@@ -224,31 +239,91 @@ impl<'a> Trial<'a> {
     }
 }
 
-fn show(bytes: &Bytes, event: Option<String>) -> Shown {
+/// An answer as it is shown: an upstream may say secrets that it was sent.
+fn show(bytes: &Bytes, event: Option<String>, secrets: &Secrets) -> Shown {
     let start = &bytes[..bytes.len().min(SHOWN)];
     let text = match std::str::from_utf8(start) {
-        Ok(text) => Some(text.to_owned()),
+        Ok(text) => Some(secrets.scrub(text)),
         Err(error) if error.error_len().is_none() => {
-            Some(String::from_utf8_lossy(&start[..error.valid_up_to()]).into_owned())
+            Some(secrets.scrub(&String::from_utf8_lossy(&start[..error.valid_up_to()])))
         }
         Err(_) => None,
     };
     let base64 = text.is_none().then(|| STANDARD.encode(start));
-    Shown { text, base64, bytes: bytes.len() as u64, event }
+    Shown { text, base64, bytes: bytes.len() as u64, event: event.map(|event| secrets.scrub(&event)) }
 }
 
-fn record(record: NewRecord) -> TestRecord {
-    let topic = record.topic.as_str().to_owned();
-    match record.content_type {
-        None => {
-            let payload = serde_json::from_slice(&record.payload).ok();
-            TestRecord { topic, payload, payload_base64: None, content_type: None }
+fn record(record: NewRecord, secrets: &Secrets) -> TestRecord {
+    let topic = secrets.scrub(record.topic.as_str());
+    let Some(content_type) = record.content_type else {
+        let mut payload = serde_json::from_slice(&record.payload).ok();
+        payload.iter_mut().for_each(|payload| scrub(payload, secrets));
+        return TestRecord { topic, payload, payload_base64: None, content_type: None };
+    };
+    let payload = match std::str::from_utf8(&record.payload) {
+        Ok(text) => STANDARD.encode(secrets.scrub(text)),
+        Err(_) => STANDARD.encode(&record.payload),
+    };
+    TestRecord { topic, payload: None, payload_base64: Some(payload), content_type: Some(content_type) }
+}
+
+/// Replaces secrets in JSON, be they names of members or numbers.
+fn scrub(value: &mut Value, secrets: &Secrets) {
+    match value {
+        Value::String(text) => *text = secrets.scrub(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| scrub(item, secrets)),
+        Value::Object(members) => {
+            let scrubbed = std::mem::take(members).into_iter().map(|(name, mut member)| {
+                scrub(&mut member, secrets);
+                (secrets.scrub(&name), member)
+            });
+            *members = scrubbed.collect();
         }
-        Some(content_type) => TestRecord {
-            topic,
-            payload: None,
-            payload_base64: Some(STANDARD.encode(&record.payload)),
-            content_type: Some(content_type),
-        },
+        Value::Number(number) => {
+            let text = number.to_string();
+            let scrubbed = secrets.scrub(&text);
+            if scrubbed != text {
+                *value = Value::String(scrubbed);
+            }
+        }
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn it_shows_no_secret_that_an_upstream_says_again() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("secrets.toml"), "KEY = \"c4n4ry\"\nPIN = \"82641973\"\n").unwrap();
+        let secrets = Secrets::new(dir.path());
+        assert!(secrets.resolve("${secret:KEY} ${secret:PIN}").is_ok());
+        let said = json!({"a": ["key c4n4ry", {"c4n4ry": 82_641_973}], "n": 1.5, "b": true, "z": null});
+        let shown = show(&said.to_string().into(), Some("c4n4ry".to_owned()), &secrets);
+        assert_eq!(shown.event.as_deref(), Some("${secret:KEY}"));
+        for said_again in ["c4n4ry", "82641973"] {
+            assert!(!shown.text.as_deref().unwrap().contains(said_again));
+        }
+        for (content_type, bytes) in [(None, said.to_string()), (Some("text/plain"), "a c4n4ry".to_owned())] {
+            let shown = record(
+                NewRecord {
+                    topic: "a.c4n4ry".parse().unwrap(),
+                    payload: bytes.into(),
+                    content_type: content_type.map(str::to_owned),
+                    publisher: None,
+                    publisher_signature: None,
+                    dedupe: None,
+                    source: None,
+                },
+                &secrets,
+            );
+            assert_eq!(shown.topic, "a.${secret:KEY}");
+            let expected = json!({"a": ["key ${secret:KEY}", {"${secret:KEY}": "${secret:PIN}"}], "n": 1.5, "b": true, "z": null});
+            assert_eq!(shown.payload, content_type.is_none().then_some(expected));
+            assert_eq!(shown.payload_base64, content_type.map(|_| STANDARD.encode("a ${secret:KEY}")));
+        }
     }
 }

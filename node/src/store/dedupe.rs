@@ -9,6 +9,8 @@ use anode_shared::time::Micros;
 pub(crate) const WINDOW: Micros = 120 * 1_000_000;
 /// The most keys that are remembered; more in two minutes is refused as overload rather than forgotten early.
 const MOST: usize = 1_000_000;
+/// How many may be there before whoever can do without gives none: what is left is for those who cannot.
+const SPARE: usize = MOST / 4 * 3;
 
 /// A topic and a key of it.
 type Key = (Box<str>, Box<str>);
@@ -39,6 +41,16 @@ impl Dedupe {
             self.order.pop_front();
         }
         self.order.len() < MOST
+    }
+
+    /// Whether so many leave room for keys that could be done without.
+    pub(crate) fn can_spare(count: usize) -> bool {
+        count < SPARE
+    }
+
+    /// How many keys are remembered.
+    pub(crate) fn count(&self) -> usize {
+        self.order.len()
     }
 
     /// Remembers a key.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use anode_shared::ids::LogKey;
@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     for_peers: Mutex<ForPeers>,
     pub(crate) topics: Mutex<TopicTable>,
     pub(crate) counters: Counters,
+    /// How many dedupe keys are remembered.
+    pub(crate) keys: AtomicUsize,
     pub(crate) full: AtomicBool,
     pub(crate) draining: AtomicBool,
 }
@@ -122,6 +124,7 @@ impl Shared {
             forks: Mutex::new(found.forks),
             topics: Mutex::default(),
             counters,
+            keys: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         }

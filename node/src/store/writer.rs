@@ -183,7 +183,10 @@ impl Writer {
     /// Whether the dedupe keys of a publish can be remembered: if not, none of it is taken.
     fn has_room_for_keys(&mut self, records: &[NewRecord]) -> bool {
         let now = (self.shared.options.clock)();
-        records.iter().all(|record| record.dedupe.is_none()) || self.dedupe.has_room(now)
+        // Asked at every publish: it forgets the old ones, and keys may be wanted again once they are few.
+        let has_room = self.dedupe.has_room(now);
+        self.shared.keys.store(self.dedupe.count(), Ordering::Relaxed);
+        has_room || records.iter().all(|record| record.dedupe.is_none())
     }
 
     fn add_all(&mut self, records: &[NewRecord]) -> Result<Vec<RecordId>, Refused> {

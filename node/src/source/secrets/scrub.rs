@@ -62,8 +62,10 @@ impl Known {
         let mut out = String::with_capacity(text.len());
         let mut at = 0;
         while at < text.len() {
-            let found =
-                self.values.iter().find_map(|known| known.at(&text.as_bytes()[at..]).map(|n| (known, n)));
+            let rest = &text.as_bytes()[at..];
+            let find = |cut| self.values.iter().find_map(|known| known.at(rest, cut).map(|n| (known, n)));
+            // A whole one first: it may be how another begins.
+            let found = find(false).or_else(|| find(true));
             match found {
                 Some((known, length)) => {
                     out.push_str("${secret:");
@@ -87,22 +89,22 @@ impl Known {
 }
 
 impl Value {
-    /// How long the value is at the beginning of `text`, in whichever form; `None` where it is not there. A text that
-    /// was cut may hold no more than its beginning.
-    fn at(&self, text: &[u8]) -> Option<usize> {
-        let base64 = |form: &String| begins_with_base64(text, form.as_bytes());
-        begins_with(text, self.text.as_bytes()).or_else(|| self.base64.iter().find_map(base64))
+    /// How long the value is at the beginning of `text`, in whichever form; `None` where it is not there. With `cut` the
+    /// value's own beginning is enough where the text was cut behind it.
+    fn at(&self, text: &[u8], cut: bool) -> Option<usize> {
+        let base64 = |form: &String| begins_with_base64(text, form.as_bytes(), cut);
+        begins_with(text, self.text.as_bytes(), cut).or_else(|| self.base64.iter().find_map(base64))
     }
 }
 
 /// How much of `text` says `value`, each byte as it is, percent-encoded, escaped by a backslash, or `+` for a space.
-fn begins_with(text: &[u8], value: &[u8]) -> Option<usize> {
+fn begins_with(text: &[u8], value: &[u8], cut: bool) -> Option<usize> {
     let mut at = 0;
     for (place, &byte) in value.iter().enumerate() {
         let rest = text.get(at..)?;
         match one(rest, byte) {
             Some(length) => at += length,
-            None if place >= CUT => return cut(rest).map(|broken| at + broken),
+            None if cut && place >= CUT => return broken(rest).map(|broken| at + broken),
             None => return None,
         }
     }
@@ -110,7 +112,7 @@ fn begins_with(text: &[u8], value: &[u8]) -> Option<usize> {
 }
 
 /// Whether a text was cut here, and how long what is left of an escape is.
-fn cut(rest: &[u8]) -> Option<usize> {
+fn broken(rest: &[u8]) -> Option<usize> {
     let ended = |at: usize| rest.get(at..).is_some_and(|end| end.is_empty() || end.starts_with(MARK));
     let longest = match rest {
         [b'%', ..] => 2,
@@ -158,9 +160,9 @@ fn base64_forms(value: &str) -> Vec<String> {
 }
 
 /// How much of a text is a piece of base64, in either alphabet.
-fn begins_with_base64(text: &[u8], form: &[u8]) -> Option<usize> {
+fn begins_with_base64(text: &[u8], form: &[u8], cut: bool) -> Option<usize> {
     let same = |(a, b): &(&u8, &u8)| a == b || matches!((a, b), (b'-', b'+') | (b'_', b'/'));
     let length = text.iter().zip(form).take_while(same).count();
-    let is_cut = || length >= CUT_BASE64 && cut(&text[length..]) == Some(0);
+    let is_cut = || cut && length >= CUT_BASE64 && broken(&text[length..]) == Some(0);
     (length == form.len() || is_cut()).then_some(length)
 }

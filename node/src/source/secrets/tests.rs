@@ -131,9 +131,9 @@ fn it_scrubs_every_form_in_which_a_value_may_be_quoted() {
     let basic = |user: &str| STANDARD.encode(format!("{user}:{CANARY}"));
     for (text, expected) in [
         ("", ""),
-        ("nothing of it: xyzz", "nothing of it: xyzz"),
+        ("nothing of it: xyzz.", "nothing of it: xyzz."),
         ("xyzzyxyzzy", "${secret:SHORT}${secret:SHORT}"),
-        ("xyzzy-plugh, xyzzy-plug", "${secret:LONGER}, ${secret:SHORT}-plug"),
+        ("xyzzy-plugh, xyzzy-plug.", "${secret:LONGER}, ${secret:SHORT}-plug."),
         ("k=%78%79zzy&", "k=${secret:SHORT}&"),
         ("ä%", "ä%"),
         (&format!("at {CANARY}."), "at ${secret:CANARY}."),
