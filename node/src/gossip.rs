@@ -79,8 +79,6 @@ pub struct GossipConfig {
     pub origin_rate: u64,
     /// Records older than this are not fetched.
     pub retain_age: Duration,
-    /// Older records are fetched up to this.
-    pub retain_bytes: u64,
 }
 
 /// What driver and handles share.
@@ -169,7 +167,8 @@ impl Gossip {
             counters: Counters::default(),
         });
         let run = (crate::store::system_time() / 1_000_000) << 32 | u64::from(rand::random::<u32>());
-        let repair = Repair::new(store.origin(), config.origin_rate, rand::random());
+        let mut repair = Repair::new(store.origin(), config.origin_rate, rand::random());
+        config.origins.iter().for_each(|origins| repair.keep_only(origins.clone()));
         let repair = Arc::new(Mutex::new(repair));
         let gossip = Self { shared: shared.clone(), commands };
         peers.meet(repair.clone(), gossip.clone());

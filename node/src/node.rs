@@ -267,7 +267,6 @@ fn join(
         origins: mesh.origins.clone(),
         origin_rate: mesh.origin_rate,
         retain_age: config.store.retain_age,
-        retain_bytes: config.store.retain_bytes,
     };
     Gossip::start(config, identity.keypair(), store, peers, tracker, cancel)
 }

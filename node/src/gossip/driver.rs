@@ -198,7 +198,7 @@ impl Driver {
         let owed = self.store.wishes().into_iter();
         let owed = owed.filter_map(|(key, from, to)| Some((key, Span::new(from, to)?))).collect();
         self.plan(Event::Owed(owed), now);
-        self.plan(Event::Retention { horizon: self.horizon(), room: self.room() }, now);
+        self.plan(Event::Retention(self.horizon()), now);
         self.plan(Event::Tick, now);
         let effects = self.presence.handle(super::presence::Event::Tick, now);
         self.presence_effects(effects, now);
@@ -214,15 +214,14 @@ impl Driver {
         }
     }
 
-    /// Records older than this would be dropped at once.
+    /// Records older than this would be dropped at once: by age as the peers' clocks say, or because the store is full.
     fn horizon(&self) -> Micros {
         let age = Micros::try_from(self.config.retain_age.as_micros()).unwrap_or(Micros::MAX);
-        self.clock.judge(crate::store::system_time()).saturating_sub(age)
-    }
-
-    /// Bytes that older records may still take.
-    fn room(&self) -> u64 {
-        self.config.retain_bytes.saturating_sub(self.store.status().bytes)
+        let now = crate::store::system_time();
+        let judged = self.clock.judge(now);
+        let by_age = judged.saturating_sub(age);
+        // The store counts by this node's own clock: where that is off, its age limit says nothing.
+        if judged == now { by_age.max(self.store.horizon()) } else { by_age }
     }
 
     /// Tells the planner what changed in the store since it last looked.

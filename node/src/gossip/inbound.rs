@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anode_shared::ids::Origin;
+use anode_shared::ids::{LogKey, Origin};
 use anode_shared::time::Micros;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -117,13 +117,19 @@ fn outcome(verdict: &Verdict, now: Micros) -> Outcome {
     }
 }
 
-/// Hands fetched batches to the store, one after the other, and says what became of each.
-pub(super) async fn take(store: &Store, batches: Vec<Bytes>, room: &Arc<Semaphore>) -> Vec<Piece> {
+/// Hands fetched batches of a log to the store, one after the other, and says what became of each.
+pub(super) async fn take(
+    store: &Store,
+    key: LogKey,
+    batches: Vec<Bytes>,
+    room: &Arc<Semaphore>,
+) -> Vec<Piece> {
     let mut pieces = Vec::with_capacity(batches.len());
     for bytes in batches {
         // Fetched batches yield to what is live: of those few are under way at once.
         let _place = room.acquire().await;
-        let Ok(batch) = Loaded::new(bytes.clone()) else {
+        // What was not asked for is not taken, or a peer could fill the store with what nobody wants.
+        let Some(batch) = Loaded::new(bytes.clone()).ok().filter(|batch| batch.key() == key) else {
             pieces.push(wrong());
             continue;
         };

@@ -105,13 +105,10 @@ pub enum Event<'a> {
     },
     /// A question was refused, or could not be asked.
     Failed(u64),
-    /// Records older than this would be dropped at once; so many bytes are free for what is old.
-    Retention {
-        /// The time below which nothing is wanted.
-        horizon: Micros,
-        /// Bytes that older records may still take.
-        room: u64,
-    },
+    /// Records older than this would be dropped at once, by age or because the store is full: nothing older is wanted.
+    Retention(Micros),
+    /// The answer to a question for batches came; they are being stored.
+    Arrived(u64),
     /// Time passed: at least ten times a second.
     Tick,
 }
@@ -178,6 +175,8 @@ pub struct Repair {
     logs: BTreeMap<LogKey, Log>,
     /// Logs of which something may be wanted.
     wanting: BTreeSet<LogKey>,
+    /// Logs of which readers wait for something.
+    owing: BTreeSet<LogKey>,
     /// Which logs each origin has, to tell when one ended.
     of_origin: BTreeMap<Origin, BTreeSet<LogId>>,
     /// Logs that forked, as a peer says, and not as the store knows.
@@ -189,10 +188,11 @@ pub struct Repair {
     bytes: u64,
     next_id: u64,
     horizon: Micros,
-    room: u64,
     paused: Option<Instant>,
     next_round: Option<Instant>,
     silence: Silence,
+    /// Whose logs are wanted; none: everybody's.
+    kept: Option<BTreeSet<Origin>>,
     flaw: Option<Flaw>,
 }
 
@@ -205,6 +205,7 @@ impl Repair {
             rates: Rates::new(bytes_per_s),
             logs: BTreeMap::new(),
             wanting: BTreeSet::new(),
+            owing: BTreeSet::new(),
             of_origin: BTreeMap::new(),
             forking: BTreeSet::new(),
             forgotten: BTreeMap::new(),
@@ -214,12 +215,21 @@ impl Repair {
             bytes: 0,
             next_id: 1,
             horizon: 0,
-            room: u64::MAX,
             paused: None,
             next_round: None,
             silence: Silence::default(),
+            kept: None,
             flaw: None,
         }
+    }
+
+    /// Wants the logs of these origins only, beside the own ones.
+    pub fn keep_only(&mut self, origins: BTreeSet<Origin>) {
+        self.kept = Some(origins);
+    }
+
+    fn keeps(&self, origin: Origin) -> bool {
+        origin == self.me || self.kept.as_ref().is_none_or(|kept| kept.contains(&origin))
     }
 
     #[cfg(test)]
@@ -268,6 +278,9 @@ impl Repair {
             peer.may_yet_say(now) || peer.is_believed() && peer.hint(key).is_some_and(holds)
         };
         let said = |log: &Log| !self.peers.contains_key(&key.origin) && log.is_said(span, now);
+        if !self.keeps(key.origin) {
+            return false;
+        }
         self.peers.values().any(claimed) || self.logs.get(&key).is_some_and(said)
     }
 
@@ -291,7 +304,8 @@ impl Repair {
                 self.answered(id, held, more, pieces, now, &mut effects);
             }
             Event::Failed(id) => self.failed(id, now),
-            Event::Retention { horizon, room } => (self.horizon, self.room) = (horizon, room),
+            Event::Retention(horizon) => self.horizon = horizon,
+            Event::Arrived(id) => self.arrived(id, now),
             Event::Tick => self.tick(now, &mut effects),
         }
         effects
@@ -300,7 +314,7 @@ impl Repair {
     /// The log, as far as there is room to know of it.
     fn log(&mut self, key: LogKey) -> Option<&mut Log> {
         if !self.logs.contains_key(&key) {
-            if self.logs.len() >= MOST_LOGS || self.is_forgotten(key) {
+            if self.logs.len() >= MOST_LOGS || self.is_forgotten(key) || !self.keeps(key.origin) {
                 return None;
             }
             self.of_origin.entry(key.origin).or_default().insert(key.log);
@@ -353,6 +367,10 @@ impl Repair {
         let Some(log) = self.log(key) else { return };
         let news = own.forked.is_some() && own.forked != log.own.forked;
         let (bucket, change) = (log.bucket, log.set_own(key, own, now));
+        if log.own.floor < log.raised && log.raised <= log.own.head + 1 {
+            // The store had not come so far when it was told first.
+            effects.push(Effect::RaiseFloor(key, log.raised));
+        }
         self.digest.toggle(bucket, change);
         self.wanting.insert(key);
         self.cancel_needless(key, now, effects);
@@ -382,10 +400,13 @@ impl Repair {
     }
 
     fn owed(&mut self, owed: Vec<(LogKey, Span)>) {
-        self.logs.values_mut().for_each(|log| log.owed = Spans::default());
+        for key in std::mem::take(&mut self.owing) {
+            self.logs.get_mut(&key).into_iter().for_each(|log| log.owed = Spans::default());
+        }
         for (key, span) in owed {
             if let Some(log) = self.logs.get_mut(&key) {
                 log.owed.add(span);
+                self.owing.insert(key);
                 self.wanting.insert(key);
             }
         }

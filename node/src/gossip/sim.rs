@@ -165,6 +165,24 @@ fn check(world: &mut World) {
         }
     }
     check_readers(world, &live);
+    check_clocks(world, &live);
+}
+
+/// Whoever is far off the median of the others knows it, and nobody else thinks so of itself.
+fn check_clocks(world: &mut World, live: &[usize]) {
+    for node in live {
+        let skew = world.nodes[*node].skew;
+        let mut others: Vec<i64> =
+            live.iter().filter(|peer| *peer != node).map(|peer| world.nodes[*peer].skew - skew).collect();
+        let off = world.nodes[*node].clock.is_off();
+        // With an odd number of others the median is one of them, and all of these are near 0 or far off.
+        others.sort_unstable();
+        let median = others.get(others.len() / 2).copied().unwrap_or(0);
+        if others.len() % 2 == 1 && off != (median.abs() > 5_000_000) {
+            return world
+                .fail(format!("{node} thinks its clock is off: {off}; the others are {others:?} ahead"));
+        }
+    }
 }
 
 /// Where logs end because they forked: all who have anything of them must agree.

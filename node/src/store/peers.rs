@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anode_shared::batch::BatchError;
 use anode_shared::ids::{Hash, LogId, LogKey, Origin, RecordId};
 use anode_shared::publish::Ack;
 use anode_shared::repair::{ForkProof, SignedHeader};
+use anode_shared::time::Micros;
 use bytes::Bytes;
 
 use super::Store;
@@ -255,6 +257,11 @@ impl Store {
         let wider = ack == Ack::Replicated
             && tokio::time::timeout(REACH, self.shared.holders.replicated(ids)).await == Ok(true);
         if wider { ack } else { Ack::Durable }
+    }
+
+    /// The time below which records would not be kept, by age or because the store is full; as it was a second ago.
+    pub fn horizon(&self) -> Micros {
+        self.shared.horizon.load(Ordering::Relaxed)
     }
 
     /// Nothing of a log below a seq is wanted any more: backfill stops there.

@@ -24,17 +24,30 @@ pub(crate) fn is_old(active: &Segment, options: &StoreOptions, now: Micros) -> b
     now.saturating_sub(active.made) > micros(options.retain_age) / STEPS
 }
 
+/// The oldest segment, if it is sealed, and the bytes of all.
+fn oldest_sealed(shared: &Shared) -> Option<(Arc<Segment>, u64)> {
+    let segments = shared.segments();
+    let oldest = segments.values().next().filter(|oldest| oldest.sealed.load(Ordering::SeqCst))?.clone();
+    Some((oldest, segments.values().map(|segment| segment.bytes()).sum::<u64>()))
+}
+
 /// The oldest sealed segment, if it is to go: too old as a whole, or the store too big.
 pub(crate) fn next_to_drop(shared: &Shared, now: Micros) -> Option<Arc<Segment>> {
-    let (oldest, bytes) = {
-        let segments = shared.segments();
-        let oldest = segments.values().next().filter(|oldest| oldest.sealed.load(Ordering::SeqCst))?.clone();
-        (oldest, segments.values().map(|segment| segment.bytes()).sum::<u64>())
-    };
+    let (oldest, bytes) = oldest_sealed(shared)?;
     let limit = now.saturating_sub(micros(shared.options.retain_age));
     let goes = bytes > shared.options.retain_bytes
         || oldest.with_summary(|summary| summary.newest < limit).unwrap_or(false);
     goes.then_some(oldest)
+}
+
+/// The time below which records would not be kept: too old, or as old as those that go next because the store is full.
+pub(crate) fn horizon(shared: &Shared, now: Micros) -> Micros {
+    let limit = now.saturating_sub(micros(shared.options.retain_age));
+    let options = &shared.options;
+    let full =
+        oldest_sealed(shared).filter(|(_, bytes)| bytes + options.segment_bytes > options.retain_bytes);
+    let oldest = full.and_then(|(oldest, _)| oldest.with_summary(|summary| summary.newest).ok());
+    oldest.map_or(limit, |oldest| limit.max(oldest.min(now)))
 }
 
 /// The floors once a segment is gone: one above the highest seq of each log in it.

@@ -84,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) keys: AtomicUsize,
     pub(crate) full: AtomicBool,
     pub(crate) draining: AtomicBool,
+    /// Records older than this would not be kept: what backfill stops at.
+    pub(crate) horizon: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -127,6 +129,7 @@ impl Shared {
             keys: AtomicUsize::new(0),
             full: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            horizon: AtomicU64::new(0),
         }
     }
 

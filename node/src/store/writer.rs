@@ -250,6 +250,7 @@ impl Writer {
             retention::drop_segment(&self.shared, &oldest, &floors, now);
         }
         self.write_floors();
+        self.shared.horizon.store(retention::horizon(&self.shared, now), Ordering::Relaxed);
         self.shared.keep_indexes_few();
     }
 

@@ -26,7 +26,8 @@ const WITNESSES: usize = 3;
 #[derive(Debug)]
 pub(super) enum Asked {
     Compare(u64),
-    Fetch(u64),
+    /// Batches of a log.
+    Fetch(u64, LogKey),
     Fork,
     Tell,
     /// Whether a range is held: who waits for it, with others that were asked the same.
@@ -49,7 +50,7 @@ impl Driver {
                 self.ask_peer(peer, &Question::Compare { digest, from, proofs }, Asked::Compare(id));
             }
             Effect::Fetch { id, peer, log, span, most } => {
-                self.ask_peer(peer, &Question::Range(Self::ask(log, span, most)), Asked::Fetch(id));
+                self.ask_peer(peer, &Question::Range(Self::ask(log, span, most)), Asked::Fetch(id, log));
             }
             // What comes all the same is passed over: the planner knows the number no more.
             Effect::Cancel(_) => {}
@@ -86,7 +87,7 @@ impl Driver {
     }
 
     fn unasked(&mut self, asked: &Asked) {
-        if let Asked::Compare(id) | Asked::Fetch(id) = asked {
+        if let Asked::Compare(id) | Asked::Fetch(id, _) = asked {
             self.planner().handle(Event::Failed(*id), Instant::now());
         }
     }
@@ -162,9 +163,10 @@ impl Driver {
     fn answered(&mut self, asked: Asked, frame: Bytes, peer: libp2p::PeerId, now: Instant) {
         match (asked, Answer::decode(&frame)) {
             (Asked::Compare(id), Ok(Answer::Summaries(summaries))) => self.look_at_proofs(id, summaries),
-            (Asked::Fetch(id), Ok(Answer::Batches { held, more, batches })) => {
+            (Asked::Fetch(id, key), Ok(Answer::Batches { held, more, batches })) => {
+                self.plan(Event::Arrived(id), now);
                 let batches = batches.into_iter().map(|place| frame.slice(place)).collect();
-                self.take(id, held, more, batches);
+                self.take(id, key, held, more, batches);
             }
             (Asked::Fork, Ok(Answer::Fork(Some(proof)))) => {
                 if let Err(error) = self.store.accept_fork(proof) {
@@ -180,7 +182,7 @@ impl Driver {
                 if let Err(error) = answer {
                     debug!(%peer, %error, "An answer was not understood");
                 }
-                if let Asked::Compare(id) | Asked::Fetch(id) = asked {
+                if let Asked::Compare(id) | Asked::Fetch(id, _) = asked {
                     self.plan(Event::Failed(id), now);
                 }
             }
@@ -198,14 +200,10 @@ impl Driver {
     }
 
     /// Stores what came, away from here.
-    fn take(&self, id: u64, held: Option<Summary>, more: bool, batches: Vec<Bytes>) {
+    fn take(&self, id: u64, key: LogKey, held: Option<Summary>, more: bool, batches: Vec<Bytes>) {
         let (store, done, room) = (self.store.clone(), self.done.0.clone(), self.storing.clone());
-        let keeps = self.admission.clone();
         self.tracker.spawn(async move {
-            let origin = |bytes: &Bytes| Some(anode_shared::batch::Layout::parse(bytes).ok()?.header.origin);
-            let batches =
-                batches.into_iter().filter(|bytes| origin(bytes).is_none_or(|origin| keeps.keeps(origin)));
-            let pieces = inbound::take(&store, batches.collect(), &room).await;
+            let pieces = inbound::take(&store, key, batches, &room).await;
             let _ = done.send(Done::Fetched(Fetched::Batches(id, held, more, pieces))).await;
         });
     }

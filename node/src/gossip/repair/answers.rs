@@ -7,7 +7,7 @@ use anode_shared::repair::{Summary, WINDOW};
 
 use super::peer::Hint;
 use super::plan::Flight;
-use super::{Effect, Outcome, PAUSE, Piece, Repair, SLOW};
+use super::{Effect, Outcome, PAUSE, Piece, Repair};
 use crate::gossip::spans::Span;
 
 impl Repair {
@@ -21,13 +21,12 @@ impl Repair {
         effects: &mut Vec<Effect>,
     ) {
         let Some(flight) = self.land(id) else { return };
-        let Flight { peer: origin, key, span, sent, .. } = flight;
+        let Flight { peer: origin, key, span, .. } = flight;
         if pieces.iter().any(|piece| piece.outcome == Outcome::Unable) {
             self.paused = Some(now + PAUSE);
         }
         self.learn(key, pieces, now, effects);
         let Some(peer) = self.peers.get_mut(&origin) else { return };
-        peer.slow = sent + SLOW < now;
         let claimed = peer.claims(key, span, now);
         match held {
             Some(summary) if summary.log == key => {

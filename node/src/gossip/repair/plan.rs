@@ -8,7 +8,7 @@ use anode_shared::repair::WINDOW;
 
 use super::log::Wants;
 use super::peer::Peer;
-use super::{Effect, Flaw, Repair};
+use super::{Effect, Flaw, Repair, SLOW};
 use crate::gossip::spans::Span;
 
 /// About how many bytes one request brings: long enough that a round trip costs little, short enough that several peers share
@@ -24,6 +24,8 @@ pub(super) const REQUESTS: usize = 2;
 pub(super) const IN_ALL: u64 = 16 << 20;
 /// How long an answer may take beside the time for its bytes.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long storing an answer may take: the store may have much else to do.
+const STORING: Duration = Duration::from_secs(60);
 /// The least rate at which an answer should come, bytes a second.
 const LEAST_RATE: u64 = 256 << 10;
 
@@ -66,6 +68,15 @@ impl Repair {
         Some(flight)
     }
 
+    /// An answer came: its peer was as quick as it was, and storing takes what it takes.
+    pub(super) fn arrived(&mut self, id: u64, now: Instant) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        flight.until = now + STORING;
+        if let Some(peer) = self.peers.get_mut(&flight.peer) {
+            peer.slow = flight.sent + SLOW < now;
+        }
+    }
+
     /// Ends requests that take too long: their peers are asked last, and others for the same.
     pub(super) fn time_out(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         if self.breaks(Flaw::KeepInFlight) {
@@ -105,7 +116,7 @@ impl Repair {
         if self.peers.is_empty() || self.paused.is_some_and(|until| until > now) {
             return;
         }
-        for job in self.jobs(now, effects) {
+        for job in self.jobs(now) {
             if self.bytes >= IN_ALL {
                 return;
             }
@@ -114,7 +125,7 @@ impl Repair {
     }
 
     /// What to ask for, the most urgent first.
-    fn jobs(&mut self, now: Instant, effects: &mut Vec<Effect>) -> Vec<Job> {
+    fn jobs(&mut self, now: Instant) -> Vec<Job> {
         let mut wants: BTreeMap<LogKey, Wants> = BTreeMap::new();
         let keys: Vec<LogKey> = self.wanting.iter().copied().collect();
         for key in keys {
@@ -147,10 +158,10 @@ impl Repair {
                 wants.insert(key, found);
             }
         }
-        self.sorted(&wants, effects)
+        self.sorted(&wants)
     }
 
-    fn sorted(&mut self, wants: &BTreeMap<LogKey, Wants>, effects: &mut Vec<Effect>) -> Vec<Job> {
+    fn sorted(&self, wants: &BTreeMap<LogKey, Wants>) -> Vec<Job> {
         let job = |key: &LogKey, span, newest_first, urgent| Job { key: *key, span, newest_first, urgent };
         let owed = wants
             .iter()
@@ -159,32 +170,15 @@ impl Repair {
             .iter()
             .flat_map(|(key, wants)| wants.holes.iter().map(move |span| job(key, span, false, true)));
         let mut jobs: Vec<Job> = owed.chain(holes).collect();
-        let backfill = || wants.iter().rev().filter(|(_, wants)| !wants.backfill.is_empty());
-        if self.room > 0 {
-            for (key, wants) in backfill() {
-                // What was never met is urgent: its newest batch is where the log starts here.
-                let urgent = self.logs.get(key).is_some_and(|log| log.own.head == 0);
-                jobs.extend(wants.backfill.iter().rev().map(|span| job(key, span, true, urgent)));
-            }
-        } else {
-            for (key, wants) in backfill() {
-                self.give_up(*key, wants, effects);
-            }
+        for (key, wants) in wants.iter().rev() {
+            // What was never met is urgent: its newest batch is where the log starts here.
+            let urgent = self.logs.get(key).is_some_and(|log| log.own.head == 0);
+            jobs.extend(wants.backfill.iter().rev().map(|span| job(key, span, true, urgent)));
         }
         if self.breaks(Flaw::SkipRange) {
             jobs.retain(|job| job.span.from % 5 != 3);
         }
         jobs
-    }
-
-    /// There is no room for what is older: the floor is raised above it, unless a reader waits there.
-    fn give_up(&mut self, key: LogKey, wants: &Wants, effects: &mut Vec<Effect>) {
-        let Some(log) = self.logs.get_mut(&key) else { return };
-        let Some(last) = wants.backfill.last() else { return };
-        if log.own.head > 0 && log.owed.is_empty() && last + 1 > log.raised.max(log.own.floor) {
-            log.raised = last + 1;
-            effects.push(Effect::RaiseFloor(key, last + 1));
-        }
     }
 
     /// Whether nothing of the log is held and all of it is older than what would be kept: its origin's next log says so.

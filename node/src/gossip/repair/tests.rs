@@ -255,7 +255,7 @@ fn it_stops_where_retention_ends() {
     let mut bench = Bench::new();
     bench.connect(1, vec![told(500, 1, &[])]);
     bench.handle(Event::Own(LOG, holds(500, 500, &[(1, 400)])));
-    bench.handle(Event::Retention { horizon: 2_000, room: u64::MAX });
+    bench.handle(Event::Retention(2_000));
     let asked = bench.asks(300);
     assert_eq!(spans(&asked), [(1, 400)]);
     let effects = bench.answer(asked[0], &told(500, 1, &[]), &[(300, 400)], Outcome::Stored);
@@ -264,17 +264,39 @@ fn it_stops_where_retention_ends() {
 }
 
 #[test]
-fn it_gives_up_what_there_is_no_room_for_unless_a_reader_waits() {
-    for (owed, raised) in [(vec![], vec![Effect::RaiseFloor(LOG, 401)]), (vec![(LOG, span(5, 9))], vec![])] {
-        let mut bench = Bench::new();
-        bench.connect(1, vec![told(500, 1, &[])]);
-        bench.handle(Event::Own(LOG, holds(500, 500, &[(1, 400)])));
-        bench.handle(Event::Owed(owed));
-        bench.handle(Event::Retention { horizon: 0, room: 0 });
-        let mut effects = bench.wait(300);
-        effects.retain(|effect| matches!(effect, Effect::RaiseFloor(..)));
-        assert_eq!(effects, raised);
-    }
+fn it_tells_the_store_of_a_floor_again_once_it_has_come_so_far() {
+    let mut bench = Bench::new();
+    bench.connect(1, vec![told(500, 1, &[])]);
+    bench.handle(Event::Retention(2_000));
+    let asked = bench.asks(300);
+    bench.answer(asked[0], &told(500, 1, &[]), &[(300, 400)], Outcome::Stored);
+    assert_eq!(bench.handle(Event::Own(LOG, holds(0, 400, &[(1, 299)]))), []);
+    let effects = bench.handle(Event::Own(LOG, holds(400, 400, &[(1, 299)])));
+    assert_eq!(effects, [Effect::RaiseFloor(LOG, 401)]);
+}
+
+#[test]
+fn it_wants_nothing_of_origins_that_are_not_kept() {
+    let mut bench = Bench::new();
+    bench.repair.keep_only([who(3)].into());
+    bench.connect(
+        1,
+        vec![told(500, 1, &[]), Summary { log: LogKey { origin: who(3), ..LOG }, ..told(7, 1, &[]) }],
+    );
+    assert_eq!(spans(&bench.asks(1_000)), [(1, 7)]);
+    assert!(!bench.repair.may_have(LOG, span(1, 500), bench.now));
+}
+
+#[test]
+fn it_waits_for_the_store_when_an_answer_came() {
+    let mut bench = Bench::new();
+    (1..=2).for_each(|peer| bench.connect(peer, vec![told(500, 1, &[])]));
+    let asked = bench.asks(300);
+    bench.handle(Event::Arrived(asked[0].id));
+    assert!(bench.asks(30_000).is_empty(), "it is being stored");
+    assert_eq!(bench.repair.peers[&who(asked[0].peer)].faults, 0);
+    bench.answer(asked[0], &told(500, 1, &[]), &[(1, 500)], Outcome::Unable);
+    assert_eq!(spans(&bench.asks(1_000)), [(1, 500)], "the store had no room: again a little later");
 }
 
 #[test]
@@ -282,7 +304,7 @@ fn it_does_not_want_logs_that_ended_before_the_horizon() {
     let next = LogKey { log: LogId(9 << 32), ..LOG };
     for (horizon, wants) in [(9_000_000, true), (9_000_001, false)] {
         let mut bench = Bench::new();
-        bench.handle(Event::Retention { horizon, room: u64::MAX });
+        bench.handle(Event::Retention(horizon));
         bench.handle(Event::Proven(next, 10));
         bench.connect(1, vec![told(500, 1, &[])]);
         assert_eq!(!bench.asks(1_000).is_empty(), wants, "the next log was opened at 9 s, horizon {horizon}");

@@ -333,7 +333,7 @@ impl World {
         }
         let horizon = wall.saturating_sub(store.retain);
         self.changed(node, changed);
-        self.tell(node, Event::Retention { horizon, room: u64::MAX });
+        self.tell(node, Event::Retention(horizon));
         let owed =
             self.nodes[node].readers.iter().flat_map(|reader| reader.owed(&self.nodes[node].store)).collect();
         self.tell(node, Event::Owed(owed));
