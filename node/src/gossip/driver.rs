@@ -100,6 +100,7 @@ pub(super) struct Driver {
     missed: u64,
     next_beacon: Instant,
     next_show: Instant,
+    next_complaint: Instant,
     tracker: TaskTracker,
     cancel: CancellationToken,
 }
@@ -167,6 +168,7 @@ impl Driver {
             missed: 0,
             next_beacon: Instant::now(),
             next_show: Instant::now(),
+            next_complaint: Instant::now(),
             tracker,
             cancel,
         }

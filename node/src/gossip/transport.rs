@@ -1,5 +1,7 @@
 //! How bytes travel between peers: TCP and WebSocket under noise and yamux, QUIC beside them where the network is open.
 
+use std::time::Duration;
+
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
@@ -8,6 +10,9 @@ use libp2p::futures::{AsyncRead, AsyncWrite};
 use libp2p::identity::Keypair;
 use libp2p::pnet::{PnetConfig, PnetError, PreSharedKey};
 use libp2p::{PeerId, Transport as _, dns, noise, quic, tcp, websocket, yamux};
+
+/// How long two peers may take to agree on a connection; with different network keys each waits for the other.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A transport whose peers have proved who they are.
 pub(super) type Transport = Boxed<(PeerId, StreamMuxerBox)>;
@@ -48,7 +53,8 @@ where
         })
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(identity)?)
-        .multiplex(yamux::Config::default());
+        .multiplex(yamux::Config::default())
+        .timeout(HANDSHAKE);
     Ok(stream.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed())
 }
 

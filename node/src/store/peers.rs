@@ -149,8 +149,7 @@ impl Store {
     /// The own logs that hold anything, the newest last.
     pub fn own_heads(&self) -> Vec<OwnLogHead> {
         let order = self.shared.order();
-        let first = LogKey { origin: self.origin, log: LogId(0) };
-        let own = order.logs.range(first..).take_while(|(key, _)| key.origin == self.origin);
+        let own = order.logs.iter().filter(|(key, _)| key.origin == self.origin);
         let heads = own.filter(|(_, log)| log.head > 0).map(|(key, log)| OwnLogHead {
             log: key.log,
             head: log.head,

@@ -1,11 +1,11 @@
 //! Connections: who is dialled, who is let in, who is there.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
 use libp2p::multiaddr::Multiaddr;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{DialError, SwarmEvent};
+use libp2p::swarm::{DialError, ListenError, SwarmEvent};
 use libp2p::{PeerId, identify, mdns, ping};
 use tracing::{debug, info, warn};
 
@@ -22,6 +22,10 @@ use crate::gossip::{News, peers};
 const MOST_ADDRESSES: usize = 16;
 /// Peers whose addresses are remembered beside what their beacons say.
 const MOST_PEERS: usize = 4_096;
+/// What is likely where a handshake in a private network fails: the protocol cannot tell.
+const OTHER_KEY: &str = "; perhaps it has another network key, or none";
+/// How often strangers with another key are told of, who may try for ever.
+const COMPLAINT: Duration = Duration::from_secs(10);
 /// Addresses at which this node was seen.
 const MOST_OBSERVED: usize = 4;
 
@@ -51,7 +55,7 @@ impl Driver {
                 self.dial_failed(connection_id, peer_id, &error, now);
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
-                debug!(address = %send_back_addr, %error, "A peer could not connect");
+                self.not_let_in(&send_back_addr, &error);
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 info!(%address, "Listening for peers");
@@ -186,9 +190,21 @@ impl Driver {
             && !matches!(error, DialError::DialPeerConditionFalse(_) | DialError::LocalPeerId { .. })
         {
             let address = self.config.bootstrap.get(number).map(ToString::to_string).unwrap_or_default();
-            warn!(address, %error, "A bootstrap peer could not be reached; it is tried again for ever");
+            let hint = if self.config.network_key.is_some() { OTHER_KEY } else { "" };
+            warn!(address, %error, "A bootstrap peer could not be reached; it is tried again for ever{hint}");
         }
         self.links.handle(members::Event::Failed(target), now);
+    }
+
+    /// Somebody connected and was not understood: in a private network most likely for want of its key.
+    fn not_let_in(&mut self, from: &Multiaddr, error: &ListenError) {
+        let garbled = matches!(error, ListenError::Transport(_)) && self.config.network_key.is_some();
+        if garbled && self.next_complaint <= Instant::now() {
+            self.next_complaint = Instant::now() + COMPLAINT;
+            warn!(address = %from, %error, "A peer could not connect{OTHER_KEY}");
+        } else {
+            debug!(address = %from, %error, "A peer could not connect");
+        }
     }
 
     pub(super) fn link_effect(&mut self, effect: members::Effect, now: Instant) {
