@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod load;
 pub mod reader;
 pub mod history;
+pub mod mesh;
 pub mod strace;
 pub mod snippets;
 pub mod browser;

@@ -73,6 +73,9 @@ impl Node {
             command.args(["--http", "127.0.0.1:0"]);
         }
         command.args(&self.plan.args).envs(self.plan.env.iter().map(|(name, value)| (name, value)));
+        for name in &self.plan.without {
+            command.env_remove(name);
+        }
         command.current_dir(self.dir.path()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.finished.set(false);
         self.child = Some(command.spawn().with_context(|| format!("{words:?}"))?);

@@ -1,5 +1,6 @@
 //! A feed subscriber that comes back after every cut with its own form of cursor.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::checker::Seen;
+use crate::checker::{Owed, Seen};
 use crate::load::Target;
 use crate::place::{Form, Place};
 use crate::socket::{Frame, Socket};
@@ -28,6 +29,8 @@ struct State {
     caught_up: bool,
     connections: usize,
     last_key: String,
+    /// How far each log has come.
+    reached: BTreeMap<String, u64>,
     fault: Option<String>,
 }
 
@@ -39,8 +42,14 @@ impl Reader {
     /// Starts a subscriber of every topic, from the earliest record on.
     #[must_use]
     pub fn start(form: Form, target: &Target) -> Self {
-        let place = Place::new(form);
-        let state = State { place, caught_up: false, connections: 0, last_key: String::new(), fault: None };
+        let state = State {
+            place: Place::new(form),
+            caught_up: false,
+            connections: 0,
+            last_key: String::new(),
+            reached: BTreeMap::new(),
+            fault: None,
+        };
         let state = Arc::new(Mutex::new(state));
         let mut tasks = JoinSet::new();
         tasks.spawn(follow(state.clone(), target.clone()));
@@ -51,6 +60,49 @@ impl Reader {
     #[must_use]
     pub fn connections(&self) -> usize {
         lock(&self.state).connections
+    }
+
+    /// How many records and gaps the subscriber saw and kept.
+    #[must_use]
+    pub fn seen(&self) -> usize {
+        lock(&self.state).place.len()
+    }
+
+    /// Waits until every log has come as far as what is owed of it, then ends the subscriber.
+    ///
+    /// # Errors
+    /// Fails where a frame was wrong, or a log does not come so far within the patience.
+    pub async fn finish_all(mut self, owed: &Owed, patience: Duration) -> Result<Vec<Seen>> {
+        let until = Instant::now() + patience;
+        let ends: BTreeMap<&str, u64> = owed.acked.keys().map(|id| (id.log.as_str(), id.seq)).collect();
+        loop {
+            {
+                let state = lock(&self.state);
+                if let Some(fault) = &state.fault {
+                    bail!("subscriber {}: {fault}", self.name);
+                }
+                let reached = |log: &str| state.reached.get(log).copied().unwrap_or(0);
+                let behind: Vec<_> = ends
+                    .iter()
+                    .filter(|(log, end)| reached(log) < **end)
+                    .map(|(log, end)| format!("{log} at {} of {end}", reached(log)))
+                    .collect();
+                if state.caught_up && behind.is_empty() {
+                    break;
+                }
+                let caught_up = state.caught_up;
+                ensure!(
+                    Instant::now() < until,
+                    "subscriber {} (caught up: {caught_up}) lacks after {patience:?}:\n  {}",
+                    self.name,
+                    behind.join("\n  ")
+                );
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.tasks.abort_all();
+        while self.tasks.join_next().await.is_some() {}
+        Ok(lock(&self.state).place.seen())
     }
 
     /// Waits until the subscriber is live and has seen the record with this key, then ends it.
@@ -93,9 +145,14 @@ async fn follow(state: Arc<Mutex<State>>, mut target: Target) {
         let path = format!("/feed?start={}", lock(&state).place.start());
         if let Ok(socket) = door.open(&path).await {
             lock(&state).connections += 1;
-            let result = read(&state, socket).await;
+            let result = tokio::select! {
+                result = read(&state, socket) => result,
+                // Told of another node, it leaves this one amid whatever is on its way.
+                _ = target.changed() => Ok(()),
+            };
             let mut state = lock(&state);
             state.place.cut();
+            state.reached = reached(&state.place.seen());
             state.caught_up = false;
             if let Err(fault) = result {
                 state.fault = Some(format!("{fault:#}"));
@@ -123,10 +180,16 @@ fn note(state: &mut State, frame: &Value) -> Result<()> {
     match frame["type"].as_str() {
         Some("record") => {
             let key = key_of(frame);
-            state.place.record(Id::of(frame, "id")?, key.clone());
+            let id = Id::of(frame, "id")?;
+            state.reached.insert(id.log.clone(), id.seq);
+            state.place.record(id, key.clone());
             state.last_key = key;
         }
-        Some("gap") => note_gap(&mut state.place, frame),
+        Some("gap") => {
+            let log = frame["log"].as_str().unwrap_or("").to_owned();
+            state.reached.insert(log, frame["to"].as_u64().unwrap_or(0));
+            note_gap(&mut state.place, frame);
+        }
         Some("cursor") => state.place.cursor(frame["cursor"].as_str().unwrap_or("")),
         Some("caught_up") => {
             state.place.cursor(frame["cursor"].as_str().unwrap_or(""));
@@ -136,6 +199,15 @@ fn note(state: &mut State, frame: &Value) -> Result<()> {
         _ => bail!("an unexpected frame: {frame}"),
     }
     Ok(())
+}
+
+fn reached(seen: &[Seen]) -> BTreeMap<String, u64> {
+    seen.iter()
+        .map(|one| match one {
+            Seen::Record(id, _) => (id.log.clone(), id.seq),
+            Seen::Gap { log, to, .. } => (log.clone(), *to),
+        })
+        .collect()
 }
 
 /// Notes a gap frame.

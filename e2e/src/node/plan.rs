@@ -15,6 +15,7 @@ pub struct Plan {
     pub(super) env: Vec<(String, String)>,
     pub(super) wrapper: Vec<String>,
     pub(super) own_mounts: bool,
+    pub(super) without: Vec<String>,
 }
 
 impl Plan {
@@ -35,6 +36,13 @@ impl Plan {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs without a variable that every other node of the tests has.
+    #[must_use]
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.without.push(name.to_owned());
         self
     }
 

@@ -20,5 +20,6 @@ mod crowd;
 mod syscalls;
 mod damage;
 mod disk;
+mod mesh;
 mod page;
 mod readme;

@@ -11,7 +11,7 @@ use e2e::node::{Node, Plan};
 use serde_json::{Value, json};
 
 /// Whether the verifier takes a proof; its words beside.
-fn verify(node: &Node, proof: &Value) -> Result<(bool, String)> {
+pub(crate) fn verify(node: &Node, proof: &Value) -> Result<(bool, String)> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("verify.py");
     ensure!(script.exists(), "no {}", script.display());
     let file = node.dir().join("proof.json");
