@@ -7,13 +7,18 @@ use crate::config::LogFormat;
 
 /// What is logged where nobody says otherwise.
 const DEFAULT_FILTER: &str = "info";
+/// Who logs frames as they are, with the secrets in them: never below `warn`, whatever the filter says.
+const QUIET: [&str; 2] = ["tungstenite=warn", "tokio_tungstenite=warn"];
 
 /// Starts logging to stderr, as `ANODE_LOG`, else `RUST_LOG`, filters it.
 ///
 /// # Errors
 /// When a filter is malformed, or logging was started before.
 pub fn start(format: LogFormat) -> anyhow::Result<()> {
-    let filter = filter(|name| std::env::var(name).ok())?;
+    let mut filter = filter(|name| std::env::var(name).ok())?;
+    for directive in QUIET {
+        filter = filter.add_directive(directive.parse()?);
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),

@@ -21,5 +21,6 @@ mod syscalls;
 mod damage;
 mod disk;
 mod mesh;
+mod sources;
 mod page;
 mod readme;

@@ -75,7 +75,7 @@ impl Killing {
         Ok(())
     }
 
-    async fn kill(&mut self, number: usize) -> Result<()> {
+    fn kill(&mut self, number: usize) -> Result<()> {
         self.mesh.nodes[number].kill()?;
         self.loads[number].1.send(None)?;
         self.down = Some(number);
@@ -97,7 +97,7 @@ async fn it_loses_nothing_when_nodes_die_and_subscribers_hop() -> Result<()> {
     let kills = scale::pick(3, 9);
     for round in 0..kills {
         killing.flow(300).await?;
-        killing.kill(round % 3).await?;
+        killing.kill(round % 3)?;
         killing.flow(200).await?;
         killing.hop()?;
         killing.back().await?;

@@ -197,9 +197,7 @@ impl Repair {
         while let Some(span) = rest {
             let asked_above = self.logs.get(&job.key).is_some_and(|log| log.in_flight.has(span.to + 1));
             let short = span.count() < WINDOW && asked_above;
-            // What is under way takes of the room for what is older.
-            let full = self.bytes >= if job.newest_first { IN_ALL.min(self.room) } else { IN_ALL };
-            if short || full || !self.rates.open(job.key.origin, now) {
+            if short || self.bytes >= IN_ALL || !self.rates.open(job.key.origin, now) {
                 return;
             }
             let Some((peer, chunk)) = self.best(Job { span, ..job }, now) else { return };
