@@ -11,6 +11,7 @@ use axum::http::{Uri, header};
 use axum::response::{IntoResponse as _, Response as HttpResponse};
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
@@ -76,7 +77,7 @@ pub(super) struct Record {
     publisher: Option<String>,
     /// The payload where it is JSON, byte for byte as it came.
     #[schema(required = false)]
-    payload: serde_json::Value,
+    payload: Value,
     /// The payload where it is not JSON.
     #[schema(required = false)]
     payload_base64: String,
@@ -135,7 +136,7 @@ enum ClientFrame {
     Publish {
         /// Comes back with the answer.
         #[schema(required = false)]
-        r#ref: serde_json::Value,
+        r#ref: Value,
         /// Which promise the answer gives; `durable` without it.
         ack: Option<Ack>,
         #[serde(flatten)]
@@ -317,14 +318,29 @@ impl Written {
     /// # Errors
     /// When it cannot be written.
     pub(super) fn new(document: &utoipa::openapi::OpenApi) -> anyhow::Result<Self> {
-        Ok(Self(serde_json::to_vec(document)?.into()))
+        let mut document = serde_json::to_value(document)?;
+        write_out_definitions(&mut document["components"]["schemas"]);
+        Ok(Self(serde_json::to_vec(&document)?.into()))
+    }
+}
+
+/// A definition may hold nothing else, and a view is one with more in it: so a view's schema has the definition's fields
+/// written out, without the bound.
+fn write_out_definitions(schemas: &mut Value) {
+    let mut definition = schemas["SourceDefinition"].clone();
+    definition.as_object_mut().map(|fields| fields.remove("additionalProperties"));
+    let parts = schemas["SourceView"]["allOf"].as_array_mut();
+    for part in parts.into_iter().flatten() {
+        if part["$ref"] == "#/components/schemas/SourceDefinition" {
+            part.clone_from(&definition);
+        }
     }
 }
 
 /// Gives this document.
 #[utoipa::path(
     get, path = "/api/openapi.json", operation_id = "openapi", tag = "docs",
-    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value), Read)
+    responses((status = 200, description = "OpenAPI 3.1", body = Value), Read)
 )]
 async fn document(Extension(document): Extension<Written>, uri: Uri) -> Result<HttpResponse, Problem> {
     Query::parse(uri.query(), &[])?;
