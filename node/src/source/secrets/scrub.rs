@@ -97,8 +97,13 @@ impl Value {
     }
 }
 
-/// How much of `text` says `value`, each byte as it is, percent-encoded, escaped by a backslash, or `+` for a space.
+/// How much of `text` says `value`, each byte as it is, percent-encoded, escaped by a backslash, or `+` for a space. What
+/// looks like an escape may be one, or be the value's own.
 fn begins_with(text: &[u8], value: &[u8], cut: bool) -> Option<usize> {
+    walk(text, value, cut, escaped).or_else(|| walk(text, value, cut, one))
+}
+
+fn walk(text: &[u8], value: &[u8], cut: bool, one: impl Fn(&[u8], u8) -> Option<usize>) -> Option<usize> {
     let mut at = 0;
     for (place, &byte) in value.iter().enumerate() {
         let rest = text.get(at..)?;
@@ -122,6 +127,16 @@ fn broken(rest: &[u8]) -> Option<usize> {
     (0..=longest).find(|at| ended(*at))
 }
 
+/// A byte, as an escape where it is one.
+fn escaped(text: &[u8], byte: u8) -> Option<usize> {
+    match *text {
+        [b'%', high, low, ..] if hex(high, low) == Some(byte) => Some(3),
+        [b'\\', b'\\', ..] if byte == b'\\' => Some(2),
+        _ => one(text, byte),
+    }
+}
+
+/// A byte, as itself where it is that.
 fn one(text: &[u8], byte: u8) -> Option<usize> {
     let escaped = |letter: u8| match letter {
         b'n' => b'\n',
@@ -130,7 +145,8 @@ fn one(text: &[u8], byte: u8) -> Option<usize> {
         other => other,
     };
     match *text {
-        [first, ..] if first == byte => Some(1),
+        // Names of hosts come back in small letters.
+        [first, ..] if first.eq_ignore_ascii_case(&byte) => Some(1),
         [b'+', ..] if byte == b' ' => Some(1),
         [b'%', high, low, ..] if hex(high, low) == Some(byte) => Some(3),
         [b'\\', b'u', b'0', b'0', high, low, ..] if hex(high, low) == Some(byte) => Some(6),
@@ -165,4 +181,25 @@ fn begins_with_base64(text: &[u8], form: &[u8], cut: bool) -> Option<usize> {
     let length = text.iter().zip(form).take_while(same).count();
     let is_cut = || cut && length >= CUT_BASE64 && broken(&text[length..]) == Some(0);
     (length == form.len() || is_cut()).then_some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_what_looks_like_an_escape_both_ways() {
+        let mut known = Known::default();
+        known.add("A", "k J/+&=\"%é");
+        known.add("B", r"C:\\41%2");
+        for (text, scrubbed) in [
+            ("at /e/k%20J/%2B%26%3D%22%25%C3%A9?x", "at /e/${secret:A}?x"),
+            ("k J/+&=\"%é.", "${secret:A}."),
+            (r#""k J/+&=\"%é""#, r#""${secret:A}""#),
+            (r"C:\\41%2", "${secret:B}"),
+            (r"c:\\\\41%252", "${secret:B}"),
+        ] {
+            assert_eq!(known.scrub(text), scrubbed, "{text}");
+        }
+    }
 }

@@ -135,6 +135,7 @@ fn it_scrubs_every_form_in_which_a_value_may_be_quoted() {
         ("xyzzyxyzzy", "${secret:SHORT}${secret:SHORT}"),
         ("xyzzy-plugh, xyzzy-plug.", "${secret:LONGER}, ${secret:SHORT}-plug."),
         ("k=%78%79zzy&", "k=${secret:SHORT}&"),
+        ("http://XYZZY-plugh.example/", "http://${secret:LONGER}.example/"),
         ("ä%", "ä%"),
         (&format!("at {CANARY}."), "at ${secret:CANARY}."),
         (&format!("at {}.", encode(CANARY, "")), "at ${secret:CANARY}."),
