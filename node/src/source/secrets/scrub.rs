@@ -8,6 +8,8 @@ use zeroize::Zeroize as _;
 const VALUES: usize = 3;
 /// The shortest piece of base64 that is taken for a secret's; shorter ones are met by chance.
 const BASE64: usize = 5;
+/// A beginning of a value that is this long is met by no chance, whatever follows it.
+const LONG: usize = 16;
 /// The shortest beginning of a value that is taken for it where a text was cut, bytes.
 const CUT: usize = 4;
 /// The same of base64, where chance meets more.
@@ -109,6 +111,7 @@ fn walk(text: &[u8], value: &[u8], cut: bool, one: impl Fn(&[u8], u8) -> Option<
         let rest = text.get(at..)?;
         match one(rest, byte) {
             Some(length) => at += length,
+            None if cut && place >= LONG => return Some(at),
             None if cut && place >= CUT => return broken(rest).map(|broken| at + broken),
             None => return None,
         }
