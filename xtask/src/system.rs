@@ -42,6 +42,12 @@ pub(crate) const TESTS: &[Need] = &[
         debian: "python3",
         ubuntu: "python3",
     },
+    Need {
+        what_for: "what may not be dialled is watched in a network of its own",
+        programs: &["ip"],
+        debian: "iproute2",
+        ubuntu: "iproute2",
+    },
     Need { what_for: "the README's snippets are run", programs: &["curl"], debian: "curl", ubuntu: "curl" },
 ];
 
@@ -151,13 +157,13 @@ mod tests {
     fn it_finds_the_packages_that_are_missing() {
         let debian = "PRETTY_NAME=\"Debian\"\nID=debian\n";
         let ubuntu = "NAME=\"Ubuntu\"\nID=ubuntu\nID_LIKE=debian\n";
-        let all = ["chromium", "strace", "python3", "curl"];
+        let all = ["chromium", "strace", "python3", "ip", "curl"];
         for (there, os, expected) in [
             (&all[..], debian, ""),
             (&all[1..], debian, "chromium"),
             (&all[1..], ubuntu, "chromium-browser"),
-            (&["google-chrome", "python3"], ubuntu, "strace curl"),
-            (&[], "", "chromium strace python3 curl"),
+            (&["google-chrome", "python3"], ubuntu, "strace iproute2 curl"),
+            (&[], "", "chromium strace python3 iproute2 curl"),
         ] {
             let missing = missing(TESTS, |name| there.contains(&name));
             assert_eq!(packages(&missing, os).join(" "), expected, "{there:?}");
