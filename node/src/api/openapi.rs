@@ -318,10 +318,18 @@ impl Written {
     /// # Errors
     /// When it cannot be written.
     pub(super) fn new(document: &utoipa::openapi::OpenApi) -> anyhow::Result<Self> {
-        let mut document = serde_json::to_value(document)?;
-        write_out_definitions(&mut document["components"]["schemas"]);
-        Ok(Self(serde_json::to_vec(&document)?.into()))
+        Ok(Self(serde_json::to_vec(&written(document)?)?.into()))
     }
+}
+
+/// The document as it is served.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn written(document: &utoipa::openapi::OpenApi) -> anyhow::Result<Value> {
+    let mut document = serde_json::to_value(document)?;
+    write_out_definitions(&mut document["components"]["schemas"]);
+    Ok(document)
 }
 
 /// A definition may hold nothing else, and a view is one with more in it: so a view's schema has the definition's fields

@@ -107,7 +107,7 @@ struct Asked {
 
 impl Asked {
     fn of(app: App) -> Self {
-        let document = serde_json::to_value(router::routes().to_openapi()).unwrap();
+        let document = openapi::written(&router::routes().to_openapi()).unwrap();
         Self { router: router::router(app).unwrap(), document }
     }
 
