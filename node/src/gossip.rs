@@ -210,11 +210,6 @@ impl Gossip {
         self.shared.view.borrow().clone()
     }
 
-    /// The mesh as it changes.
-    pub fn views(&self) -> watch::Receiver<Arc<View>> {
-        self.shared.view.subscribe()
-    }
-
     /// What gossip did since the start.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters

@@ -251,21 +251,29 @@ impl Store {
 
     /// Takes a batch of another origin, or of an own log of an earlier start. Checks it on this thread.
     pub fn accept(&self, bytes: Bytes) -> Accepting {
-        let batch = match Loaded::new(bytes) {
-            Ok(batch) if batch.header().network != self.shared.options.network => {
-                return Accepting(Err(Verdict::OtherNetwork));
-            }
-            Ok(batch) => batch,
-            Err(error) => return Accepting(Err(Verdict::Invalid(error))),
-        };
-        if let Err(error) = batch.layout().verify(batch.bytes()) {
-            return Accepting(Err(Verdict::Invalid(error)));
+        self.check(bytes).map_or_else(|verdict| Accepting(Err(verdict)), |batch| self.take(batch))
+    }
+
+    /// Checks that a batch is whole, of this network, and signed by its origin.
+    ///
+    /// # Errors
+    /// With the verdict over one that is not.
+    pub fn check(&self, bytes: Bytes) -> Result<Arc<Loaded>, Verdict> {
+        let batch = Loaded::new(bytes).map_err(Verdict::Invalid)?;
+        if batch.header().network != self.shared.options.network {
+            return Err(Verdict::OtherNetwork);
         }
+        batch.layout().verify(batch.bytes()).map_err(Verdict::Invalid)?;
+        Ok(Arc::new(batch))
+    }
+
+    /// Takes a batch that was checked.
+    pub fn take(&self, batch: Arc<Loaded>) -> Accepting {
         let (to, answer) = oneshot::channel();
         let Some(hold) = self.shared.in_flight.take(batch.bytes().len()) else {
             return Accepting(Err(Verdict::Unable(Refused::Overloaded)));
         };
-        match self.send(|place| Command::Accept(Arc::new(batch), to, hold, place)) {
+        match self.send(|place| Command::Accept(batch, to, hold, place)) {
             Ok(()) => Accepting(Ok(answer)),
             Err(refused) => Accepting(Err(Verdict::Unable(refused))),
         }

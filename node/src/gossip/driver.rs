@@ -29,7 +29,7 @@ use super::clock::Clock;
 use super::inbound::{Judged, Lanes};
 use super::members::{Admission, Links, Target};
 use super::presence::Presence;
-use super::repair::{Event, Piece, Repair};
+use super::repair::{Event, Repair};
 use super::serve;
 use super::spans::Span;
 use super::{GossipConfig, News, Shared};
@@ -96,8 +96,6 @@ pub(super) struct Driver {
     addresses: HashMap<Origin, Vec<Multiaddr>>,
     /// Addresses at which others say that they see this node.
     observed: VecDeque<Multiaddr>,
-    /// Batches that found no peer or a full queue, newest last: only counted.
-    missed: u64,
     next_beacon: Instant,
     next_show: Instant,
     next_complaint: Instant,
@@ -165,7 +163,6 @@ impl Driver {
             dials: HashMap::new(),
             addresses: HashMap::new(),
             observed: VecDeque::new(),
-            missed: 0,
             next_beacon: Instant::now(),
             next_show: Instant::now(),
             next_complaint: Instant::now(),
@@ -295,6 +292,3 @@ impl Driver {
         Ask { log: key, from: span.from, to: span.to, most }
     }
 }
-
-/// What an answer brought, once it is stored.
-pub(super) type Pieces = Vec<Piece>;

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::repair::{Outcome, Piece};
 use super::spans::Span;
-use crate::store::{Loaded, Store, Verdict};
+use crate::store::{Store, Verdict};
 
 /// Batches that wait for the store's answer at once in a lane.
 const UNDER_WAY: usize = 256;
@@ -30,6 +30,8 @@ pub(super) struct Gossiped {
     pub(super) id: MessageId,
     /// Who sent it.
     pub(super) from: PeerId,
+    /// Who says that it made it.
+    pub(super) origin: Origin,
     /// Its bytes.
     pub(super) bytes: Bytes,
 }
@@ -39,8 +41,7 @@ pub(super) struct Gossiped {
 pub(super) struct Judged {
     pub(super) id: MessageId,
     pub(super) from: PeerId,
-    /// The batch's origin, where it was one.
-    pub(super) origin: Option<Origin>,
+    pub(super) origin: Origin,
     pub(super) verdict: Verdict,
 }
 
@@ -64,8 +65,8 @@ impl Lanes {
     }
 
     /// Puts a batch on its origin's lane; says no where that is full.
-    pub(super) fn put(&self, origin: Origin, batch: Gossiped) -> bool {
-        self.0[usize::from(origin.0[31]) % LANES].try_send(batch).is_ok()
+    pub(super) fn put(&self, batch: Gossiped) -> bool {
+        self.0[usize::from(batch.origin.0[31]) % LANES].try_send(batch).is_ok()
     }
 }
 
@@ -75,8 +76,7 @@ async fn run(store: Store, mut lane: mpsc::Receiver<Gossiped>, judged: mpsc::Sen
         tokio::select! {
             Some(done) = under_way.next() => if judged.send(done).await.is_err() { return },
             next = lane.recv(), if under_way.len() < UNDER_WAY => match next {
-                Some(Gossiped { id, from, bytes }) => {
-                    let origin = anode_shared::batch::Layout::parse(&bytes).ok().map(|layout| layout.header.origin);
+                Some(Gossiped { id, from, origin, bytes }) => {
                     let accepting = store.accept(bytes);
                     under_way.push(async move { Judged { id, from, origin, verdict: accepting.await } });
                 }
@@ -129,21 +129,21 @@ pub(super) async fn take(
         // Fetched batches yield to what is live: of those few are under way at once.
         let _place = room.acquire().await;
         // What was not asked for is not taken, or a peer could fill the store with what nobody wants.
-        let Some(batch) = Loaded::new(bytes.clone()).ok().filter(|batch| batch.key() == key) else {
+        let Some(batch) = store.check(bytes).ok().filter(|batch| batch.key() == key) else {
             pieces.push(wrong());
             continue;
         };
         let (span, time) =
             (Span { from: batch.header().first, to: batch.header().last() }, batch.header().time_last);
-        let bytes_len = bytes.len() as u64;
-        let mut verdict = store.accept(bytes.clone()).await;
+        let bytes = batch.bytes().len() as u64;
+        let mut verdict = store.take(batch.clone()).await;
         for _ in 0..20 {
             let Verdict::Unable(crate::store::Refused::Overloaded) = verdict else { break };
             store.room().await;
-            verdict = store.accept(bytes.clone()).await;
+            verdict = store.take(batch.clone()).await;
         }
         let outcome = outcome(&verdict, crate::store::system_time());
-        pieces.push(Piece { span, bytes: bytes_len, time, outcome });
+        pieces.push(Piece { span, bytes, time, outcome });
     }
     pieces
 }

@@ -42,11 +42,6 @@ pub enum News {
         /// Whether it is this node's own.
         own: bool,
     },
-    /// All that was known to be missing here has come by repair.
-    Repaired {
-        /// How many records were missing at most.
-        records: u64,
-    },
 }
 
 impl News {
@@ -77,9 +72,6 @@ impl News {
                 "identity_twice",
                 format!("two nodes run with the identity {peer}; stop one of them, and give it its own --data-dir"),
             ),
-            Self::Repaired { records } => {
-                (Level::Info, "repaired", format!("{records} records that were missing here came from peers"))
-            }
         }
     }
 }

@@ -30,8 +30,6 @@ pub struct View {
     pub missing: u64,
     /// How many requests for them are under way.
     pub requests: usize,
-    /// Batches that gossip could not take, so that repair carries them.
-    pub missed: u64,
     /// How far the peers' clocks are ahead, microseconds, where ours is too far off to be trusted.
     pub clock_off: Option<i64>,
 }
@@ -50,6 +48,7 @@ pub struct Said {
 #[expect(missing_docs, reason = "each is named for what it counts")]
 pub struct Counters {
     pub batches_sent: AtomicU64,
+    pub batches_missed: AtomicU64,
     pub bytes_sent: AtomicU64,
     pub bytes_received: AtomicU64,
     pub batches_taken: AtomicU64,
@@ -69,6 +68,10 @@ impl Counters {
     pub(super) fn batches_sent(&self, bytes: usize) {
         more(&self.batches_sent, 1);
         more(&self.bytes_sent, bytes as u64);
+    }
+
+    pub(super) fn missed(&self) {
+        more(&self.batches_missed, 1);
     }
 
     pub(super) fn received(&self, bytes: usize) {
@@ -129,7 +132,7 @@ pub(super) fn component(view: &View, counters: &Counters) -> Component {
         ("batches_sent", read(&counters.batches_sent)),
         ("batches_taken", read(&counters.batches_taken)),
         ("batches_repaired", read(&counters.batches_repaired)),
-        ("batches_not_gossiped", json!(view.missed)),
+        ("batches_not_gossiped", read(&counters.batches_missed)),
         ("messages_rejected", read(&counters.messages_rejected)),
         ("links_renewed", read(&counters.links_renewed)),
     ];

@@ -24,7 +24,7 @@ impl Driver {
             Ok(_) => self.shared.counters.batches_sent(batch.bytes().len()),
             Err(PublishError::NoPeersSubscribedToTopic) => {}
             Err(error) => {
-                self.missed += 1;
+                self.shared.counters.missed();
                 debug!(%error, "Gossip did not take a batch; repair carries it");
             }
         }
@@ -90,7 +90,7 @@ impl Driver {
         }
         self.planner().handle(repair::Event::Gossiped(origin), now);
         let wanted = self.admission.keeps(origin) && self.planner().takes(origin, bytes.len() as u64, now);
-        if wanted && self.lanes.put(origin, Gossiped { id: id.clone(), from, bytes }) {
+        if wanted && self.lanes.put(Gossiped { id: id.clone(), from, origin, bytes }) {
             return None;
         }
         Some(MessageAcceptance::Ignore)
@@ -103,8 +103,7 @@ impl Driver {
 
     pub(super) fn judged(&mut self, judged: Judged) {
         let Judged { id, from, origin, verdict } = judged;
-        let all_linked =
-            origin.is_some_and(|origin| peers::origin(&from) == Some(origin) && self.all_link_to(origin));
+        let all_linked = peers::origin(&from) == Some(origin) && self.all_link_to(origin);
         self.shared.counters.judged(&verdict);
         let verdict = acceptance(&verdict, all_linked);
         self.report(&id, &from, verdict);

@@ -9,8 +9,8 @@ use libp2p::request_response::{self, Message, OutboundRequestId, ResponseChannel
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use super::{Done, Driver, Pieces};
-use crate::gossip::repair::{Effect, Event};
+use super::{Done, Driver};
+use crate::gossip::repair::{Effect, Event, Piece};
 use crate::gossip::spans::Span;
 use crate::gossip::{inbound, peers, serve};
 use crate::store::Store;
@@ -40,7 +40,7 @@ pub(super) enum Fetched {
     /// Heads in it are proven.
     Compared(u64, Summaries, Vec<(LogKey, u64)>),
     /// Its batches were handed to the store.
-    Batches(u64, Option<Summary>, bool, Pieces),
+    Batches(u64, Option<Summary>, bool, Vec<Piece>),
 }
 
 impl Driver {

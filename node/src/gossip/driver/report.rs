@@ -98,7 +98,6 @@ impl Driver {
             linked: self.links.linked().len(),
             missing,
             requests,
-            missed: self.missed,
             clock_off: self.clock.is_off().then(|| self.clock.median()),
         });
     }
