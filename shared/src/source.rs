@@ -90,6 +90,30 @@ pub struct SourceDefinition {
     pub reconnect_after_ms: Option<u64>,
 }
 
+impl SourceDefinition {
+    /// A definition that says nothing but this.
+    pub fn blank(name: &str, url: &str, kind: SourceKind) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            url: url.to_owned(),
+            topic: String::new(),
+            emit: None,
+            only_changes: false,
+            paused: false,
+            headers: BTreeMap::new(),
+            interval_ms: None,
+            method: None,
+            body: None,
+            timeout_ms: None,
+            open: Vec::new(),
+            ping: None,
+            stale_after_ms: None,
+            reconnect_after_ms: None,
+        }
+    }
+}
+
 /// A frame that is sent again and again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -120,6 +144,21 @@ pub enum SourceState {
     Invalid,
     /// It is not read.
     Paused,
+}
+
+impl SourceState {
+    /// The state as the API and addresses write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Live => "live",
+            Self::Stale => "stale",
+            Self::BackingOff => "backing_off",
+            Self::AuthFailed => "auth_failed",
+            Self::Invalid => "invalid",
+            Self::Paused => "paused",
+        }
+    }
 }
 
 /// How a source is.

@@ -120,7 +120,7 @@ impl Catalog {
 fn read(path: &Path, name: &str) -> Stored {
     parse(path, name).map_or_else(
         |error| Stored {
-            definition: unknown(name),
+            definition: SourceDefinition::blank(name, "", SourceKind::Rest),
             damage: Some(format!(
                 "its file {} is damaged and left as it is: {error:#}; register the source anew by PUT, or delete it",
                 path.display()
@@ -142,28 +142,6 @@ fn parse(path: &Path, name: &str) -> anyhow::Result<SourceDefinition> {
     let definition: SourceDefinition = serde_json::from_value(entry.definition)?;
     anyhow::ensure!(definition.name == name, "it holds a source of another name, {:?}", definition.name);
     Ok(definition)
-}
-
-/// What stands for a definition that cannot be read.
-fn unknown(name: &str) -> SourceDefinition {
-    SourceDefinition {
-        name: name.to_owned(),
-        kind: SourceKind::Rest,
-        url: String::new(),
-        topic: String::new(),
-        emit: None,
-        only_changes: false,
-        paused: false,
-        headers: std::collections::BTreeMap::new(),
-        interval_ms: None,
-        method: None,
-        body: None,
-        timeout_ms: None,
-        open: Vec::new(),
-        ping: None,
-        stale_after_ms: None,
-        reconnect_after_ms: None,
-    }
 }
 
 /// Writes a file so that it is there as a whole or not at all, also after the power failed.

@@ -181,7 +181,7 @@ impl Live {
         let detail = if is_up {
             format!("{name} is live")
         } else {
-            format!("{name} is {}: {}", word(state), reason.unwrap_or("no reason is known"))
+            format!("{name} is {}: {}", state.as_str(), reason.unwrap_or("no reason is known"))
         };
         self.notice.tell_whether_up(is_up, &detail);
     }
@@ -294,18 +294,5 @@ impl Live {
     /// When it becomes stale unless data comes.
     pub(super) fn stale_at(&self) -> Instant {
         self.figures().machine.stale_at()
-    }
-}
-
-/// A state's word.
-pub(super) fn word(state: SourceState) -> &'static str {
-    match state {
-        SourceState::Connecting => "connecting",
-        SourceState::Live => "live",
-        SourceState::Stale => "stale",
-        SourceState::BackingOff => "backing_off",
-        SourceState::AuthFailed => "auth_failed",
-        SourceState::Invalid => "invalid",
-        SourceState::Paused => "paused",
     }
 }

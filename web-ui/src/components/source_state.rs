@@ -8,7 +8,7 @@ use super::shape::Shape;
 use super::source_row::Source;
 use crate::state::ago::span;
 use crate::state::row::millis;
-use crate::state::source::{id, reason, shape, word};
+use crate::state::source::{reason, shape, word};
 use crate::state::summary::capital;
 
 /// The state.
@@ -32,7 +32,7 @@ pub fn SourceStateView(
             together(vec![
                 el("span")
                     .class("source-state")
-                    .attr("data-source-state", id(state))
+                    .attr("data-source-state", state.as_str())
                     .put(view! { <Shape state=shape(state) /> })
                     .put(el("strong").put(capital(word(state))))
                     .put(el("span").class("age").put(part(age)))

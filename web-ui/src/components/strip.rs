@@ -1,5 +1,6 @@
 //! The sources on the overview: how many are in which state, and those to look at first.
 
+use anode_shared::source::SourceState;
 use leptos::prelude::*;
 
 use super::beats::Beats;
@@ -8,7 +9,7 @@ use super::page;
 use super::shape::Shape;
 use super::source_row::{source, speed};
 use super::source_state::SourceStateView;
-use crate::state::source::{id, shape, word};
+use crate::state::source::{shape, word};
 
 /// How many sources are shown; all of them have their own page.
 const SHOWN: usize = 8;
@@ -23,11 +24,11 @@ pub fn Strip() -> impl IntoView {
     let total =
         memo(move || page.sources.with(|sources| sources.as_ref().map_or(0, |sources| sources.len())));
     let chips = move || {
-        let count = |(state, count): (_, usize)| {
+        let count = |(state, count): (SourceState, usize)| {
             el("li")
                 .put(
                     el("a")
-                        .attr("href", format!("/sources?state={}", id(state)))
+                        .attr("href", format!("/sources?state={}", state.as_str()))
                         .put(view! { <Shape state=shape(state) /> })
                         .put(format!("{count} {}", word(state))),
                 )

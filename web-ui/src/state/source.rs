@@ -17,25 +17,12 @@ pub const STATES: [SourceState; 7] = [
     SourceState::Paused,
 ];
 
-/// A state as addresses and the API write it.
-pub fn id(state: SourceState) -> &'static str {
-    match state {
-        SourceState::Connecting => "connecting",
-        SourceState::Live => "live",
-        SourceState::Stale => "stale",
-        SourceState::BackingOff => "backing_off",
-        SourceState::AuthFailed => "auth_failed",
-        SourceState::Invalid => "invalid",
-        SourceState::Paused => "paused",
-    }
-}
-
 /// A state as a word for people.
 pub fn word(state: SourceState) -> &'static str {
     match state {
         SourceState::BackingOff => "backing off",
         SourceState::AuthFailed => "auth failed",
-        other => id(other),
+        other => other.as_str(),
     }
 }
 
@@ -124,7 +111,7 @@ pub(crate) mod tests {
                 "status":{{"state":"{}","since":"2026-11-23T02:47:00Z","reason":null,"last_error":null,"next_attempt":null,
                 "last_record":null,"last_value":null,"records":1,"records_per_s":0.5,"bytes":10,"errors":0,
                 "latency_ms":{{"p50":1.5,"p99":null}},"beats":["data","quiet","error"]}}}}"#,
-            id(state)
+            state.as_str()
         );
         serde_json::from_str(&json).unwrap()
     }

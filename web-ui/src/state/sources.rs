@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anode_shared::source::{SourceState, SourceView};
 
 use super::question::{pairs, percent};
-use super::source::{STATES, id, rank};
+use super::source::{STATES, rank};
 
 /// All sources of the node, by name.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -77,7 +77,7 @@ impl Filter {
         for (name, value) in pairs(query) {
             match name {
                 "q" => filter.text = value,
-                "state" => filter.state = STATES.into_iter().find(|state| id(*state) == value),
+                "state" => filter.state = STATES.into_iter().find(|state| state.as_str() == value),
                 _ => {}
             }
         }
@@ -90,7 +90,7 @@ impl Filter {
         let kept: Vec<String> = text
             .map(|text| format!("q={}", percent(text)))
             .into_iter()
-            .chain(self.state.map(|state| format!("state={}", id(state))))
+            .chain(self.state.map(|state| format!("state={}", state.as_str())))
             .collect();
         if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) }
     }

@@ -1,6 +1,5 @@
 //! A definition out of options.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anode_shared::source::{FieldError, Ping, SourceDefinition, SourceKind};
@@ -111,10 +110,10 @@ fn millis(time: Duration) -> u64 {
 impl Parts {
     /// Whether nothing was said.
     pub(super) fn is_empty(&self) -> bool {
-        let mut untouched = blank("", "", SourceKind::Rest);
+        let mut untouched = SourceDefinition::blank("", "", SourceKind::Rest);
         self.kind().is_none()
             && self.apply(&mut untouched).is_ok()
-            && untouched == blank("", "", SourceKind::Rest)
+            && untouched == SourceDefinition::blank("", "", SourceKind::Rest)
     }
 
     fn kind(&self) -> Option<SourceKind> {
@@ -126,7 +125,7 @@ impl Parts {
     /// # Errors
     /// When options contradict each other.
     pub(super) fn define(&self, name: &str, url: &str) -> anyhow::Result<SourceDefinition> {
-        let mut made = blank(name, url, self.kind().unwrap_or_else(|| guess(url)));
+        let mut made = SourceDefinition::blank(name, url, self.kind().unwrap_or_else(|| guess(url)));
         self.apply(&mut made)?;
         Ok(made)
     }
@@ -195,28 +194,6 @@ impl Parts {
             },
         }
         Ok(())
-    }
-}
-
-/// A definition that says nothing yet.
-fn blank(name: &str, url: &str, kind: SourceKind) -> SourceDefinition {
-    SourceDefinition {
-        name: name.to_owned(),
-        kind,
-        url: url.to_owned(),
-        topic: String::new(),
-        emit: None,
-        only_changes: false,
-        paused: false,
-        headers: BTreeMap::new(),
-        interval_ms: None,
-        method: None,
-        body: None,
-        timeout_ms: None,
-        open: Vec::new(),
-        ping: None,
-        stale_after_ms: None,
-        reconnect_after_ms: None,
     }
 }
 

@@ -7,7 +7,6 @@ use anode_shared::source::SourceState;
 use anode_shared::status::{Component, State};
 use serde_json::{Value, json};
 
-use super::super::live::word;
 use super::super::totals::Totals;
 use super::Sources;
 use crate::store::system_time;
@@ -40,7 +39,7 @@ pub struct Census {
 
 impl Census {
     fn of(&self, states: &[SourceState]) -> u64 {
-        states.iter().filter_map(|state| self.states.get(word(*state))).sum()
+        states.iter().filter_map(|state| self.states.get(state.as_str())).sum()
     }
 }
 
@@ -48,17 +47,18 @@ impl Sources {
     /// Counts the sources.
     pub fn census(&self) -> Census {
         let now = system_time();
-        let mut census = Census { states: STATES.map(|state| (word(state), 0)).into(), ..Census::default() };
+        let mut census =
+            Census { states: STATES.map(|state| (state.as_str(), 0)).into(), ..Census::default() };
         for (name, entry) in &self.read().entries {
             let figures = entry.live.figures();
             let state = figures.machine.state();
-            *census.states.entry(word(state)).or_default() += 1;
+            *census.states.entry(state.as_str()).or_default() += 1;
             census.records_per_s += figures.records_per_s(now);
             let fine = matches!(state, SourceState::Live | SourceState::Connecting | SourceState::Paused);
             if !fine && census.troubled.len() < NAMED {
                 let reason = figures.machine.reason().unwrap_or_default();
                 let reason = &reason[..reason.floor_char_boundary(REASON)];
-                census.troubled.push(format!("{name} is {}: {reason}", word(state)));
+                census.troubled.push(format!("{name} is {}: {reason}", state.as_str()));
             }
         }
         census

@@ -96,8 +96,8 @@ fn it_names_what_expires_between_two_pages() {
     }
 }
 
-#[test]
-fn it_drops_by_age() {
+/// A clock that a test moves, and a store's options by it: records are kept for an hour.
+fn ageing() -> (Arc<std::sync::atomic::AtomicU64>, StoreOptions) {
     let clock = Arc::new(std::sync::atomic::AtomicU64::new(NOW));
     let shown = clock.clone();
     let options = StoreOptions {
@@ -105,6 +105,12 @@ fn it_drops_by_age() {
         clock: Arc::new(move || shown.load(Ordering::SeqCst)),
         ..options()
     };
+    (clock, options)
+}
+
+#[test]
+fn it_drops_by_age() {
+    let (clock, options) = ageing();
     let store = open(&Memory::default(), &options);
     publish(&store, "a.b", 0..40);
     clock.fetch_add(600_000_000, Ordering::SeqCst);
@@ -141,13 +147,7 @@ fn it_makes_room_on_a_disk_without_any() {
 
 #[test]
 fn it_counts_a_segments_age_over_restarts() {
-    let clock = Arc::new(std::sync::atomic::AtomicU64::new(NOW));
-    let shown = clock.clone();
-    let options = StoreOptions {
-        retain_age: Duration::from_secs(3_600),
-        clock: Arc::new(move || shown.load(Ordering::SeqCst)),
-        ..options()
-    };
+    let (clock, options) = ageing();
     let disk = Memory::default();
     for _ in 0..2 {
         let store = open(&disk, &options);
