@@ -20,13 +20,14 @@ mod inbound;
 mod serve;
 mod view;
 mod news;
+mod roster;
 mod driver;
 
 #[cfg(test)]
 mod sim;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anode_shared::ids::{LogKey, Origin, RecordId};
@@ -44,9 +45,11 @@ use crate::store::Store;
 use behaviour::{Behaviour, Names};
 use driver::{Command, Driver, Parts};
 use repair::Repair;
+use roster::Roster;
 use spans::Span;
 
 pub use news::News;
+pub use roster::PeerChanges;
 pub use view::{Counters, Peers, Said, View};
 
 /// How long a connection without streams is kept: links are closed by who decides, not by silence.
@@ -85,6 +88,7 @@ pub struct GossipConfig {
 #[derive(Debug)]
 pub(crate) struct Shared {
     view: watch::Sender<Arc<View>>,
+    roster: Mutex<Roster>,
     said: Mutex<Said>,
     news: mpsc::Sender<News>,
     pub(crate) counters: Counters,
@@ -92,6 +96,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn show(&self, view: View) {
+        self.roster().update(&view.peers);
         self.view.send_if_modified(|shown| {
             let changed = **shown != view;
             if changed {
@@ -99,6 +104,10 @@ impl Shared {
             }
             changed
         });
+    }
+
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn said(&self) -> Said {
@@ -162,6 +171,7 @@ impl Gossip {
         let (commands, orders) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared {
             view: watch::Sender::new(Arc::default()),
+            roster: Mutex::default(),
             said: Mutex::default(),
             news,
             counters: Counters::default(),
@@ -193,6 +203,7 @@ impl Gossip {
     pub fn alone() -> Self {
         let shared = Shared {
             view: watch::Sender::new(Arc::default()),
+            roster: Mutex::default(),
             said: Mutex::default(),
             news: mpsc::channel(1).0,
             counters: Counters::default(),
@@ -208,6 +219,11 @@ impl Gossip {
     /// The mesh as it is.
     pub fn view(&self) -> Arc<View> {
         self.shared.view.borrow().clone()
+    }
+
+    /// What changed of peers after a version, at most so many of them: what is left out follows with the next question.
+    pub fn peer_changes(&self, since: u64, most: usize) -> PeerChanges {
+        self.shared.roster().since(since, most)
     }
 
     /// What gossip did since the start.

@@ -45,6 +45,8 @@ pub struct PeerStatus {
     pub heads: BTreeMap<String, u64>,
     /// How many of its records this node still lacks.
     pub lag: u64,
+    /// Its own connections, as its last beacon names them.
+    pub links: Vec<PeerLink>,
     /// How far its clock is ahead of this node's, milliseconds.
     pub clock_offset_ms: Option<f64>,
     /// Records a second that it accepts itself.
@@ -55,6 +57,16 @@ pub struct PeerStatus {
     pub sources: u32,
     /// Its components' states, by name.
     pub components: BTreeMap<String, crate::status::State>,
+}
+
+/// A connection that a peer names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PeerLink {
+    /// The peer id at its other end.
+    pub id: String,
+    /// The round trip, milliseconds; none where it was not measured yet.
+    pub rtt_ms: Option<f64>,
 }
 
 /// `GET /api/v1/peers`.
@@ -102,4 +114,88 @@ pub struct Mesh {
     pub nodes: Vec<MeshNode>,
     /// The connections between them.
     pub edges: Vec<MeshEdge>,
+}
+
+impl Mesh {
+    /// The graph as a node sees it: by its own connections, and by those that its peers name.
+    pub fn of(id: &str, name: &str, peers: &[PeerStatus]) -> Self {
+        let own = MeshNode { id: id.to_owned(), name: name.to_owned(), state: PeerState::Alive };
+        let others = peers.iter().map(|peer| MeshNode {
+            id: peer.id.clone(),
+            name: peer.name.clone(),
+            state: peer.state,
+        });
+        let mut edges: BTreeMap<(&str, &str), Option<f64>> = BTreeMap::new();
+        let mut link = |one, other, rtt: Option<f64>| {
+            let known = edges.entry(if one < other { (one, other) } else { (other, one) }).or_insert(rtt);
+            *known = known.or(rtt);
+        };
+        for peer in peers {
+            if peer.connected {
+                link(id, &peer.id, peer.rtt_ms);
+            }
+            // Who is gone has no connections, whatever it said last.
+            if matches!(peer.state, PeerState::Alive | PeerState::Suspect) {
+                peer.links.iter().for_each(|other| link(&peer.id, &other.id, other.rtt_ms));
+            }
+        }
+        let edges = edges.into_iter().map(|((from, to), rtt_ms)| MeshEdge {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            kind: "link".to_owned(),
+            rtt_ms,
+        });
+        let edges = edges.collect();
+        Self { nodes: [own].into_iter().chain(others).collect(), edges }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(id: &str, state: PeerState, connected: bool, links: &[(&str, Option<f64>)]) -> PeerStatus {
+        PeerStatus {
+            id: id.to_owned(),
+            name: id.to_uppercase(),
+            version: String::new(),
+            addresses: Vec::new(),
+            state,
+            since: String::new(),
+            last_seen: String::new(),
+            connected,
+            rtt_ms: connected.then_some(1.0),
+            heads: BTreeMap::new(),
+            lag: 0,
+            links: links.iter().map(|(id, rtt)| PeerLink { id: (*id).to_owned(), rtt_ms: *rtt }).collect(),
+            clock_offset_ms: None,
+            records_per_s: 0,
+            subscribers: 0,
+            sources: 0,
+            components: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn it_draws_each_connection_once() {
+        let peers = [
+            peer("a", PeerState::Alive, true, &[("m", Some(9.0)), ("z", None)]),
+            peer("b", PeerState::Dead, false, &[("a", Some(2.0))]),
+            peer("z", PeerState::Suspect, false, &[("a", Some(3.0))]),
+        ];
+        let mesh = Mesh::of("m", "me", &peers);
+        let nodes: Vec<_> = mesh.nodes.iter().map(|node| (node.id.as_str(), node.state)).collect();
+        assert_eq!(
+            nodes,
+            [
+                ("m", PeerState::Alive),
+                ("a", PeerState::Alive),
+                ("b", PeerState::Dead),
+                ("z", PeerState::Suspect)
+            ]
+        );
+        let edges: Vec<_> =
+            mesh.edges.iter().map(|edge| (edge.from.as_str(), edge.to.as_str(), edge.rtt_ms)).collect();
+        assert_eq!(edges, [("a", "m", Some(1.0)), ("a", "z", Some(3.0))], "the own measure goes first");
+    }
 }

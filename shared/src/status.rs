@@ -195,4 +195,11 @@ pub enum Watch {
         /// The names of those that are gone.
         removed: Vec<String>,
     },
+    /// Peers: all at once, then those that changed.
+    Peers {
+        /// The peers that are new or changed, those that changed longest ago first. That a peer was seen again is no change.
+        peers: Vec<crate::mesh::PeerStatus>,
+        /// The ids of those that are not known any more.
+        removed: Vec<String>,
+    },
 }

@@ -1,4 +1,4 @@
-//! `GET /api/v1/watch`: status, events and sources, pushed as they change, for dashboards.
+//! `GET /api/v1/watch`: status, events, sources and peers, pushed as they change, for dashboards.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -26,12 +26,17 @@ use crate::feed::outlet::STALL;
 use crate::feed::registry::Ended;
 use crate::feed::socket::{Socket, for_watch};
 use crate::feed::start::Format;
-use crate::source::{Changes, Sources};
+use crate::gossip::Gossip;
+use crate::source::Sources;
 
 /// How many past events a watcher is told at first, and new ones at a time.
 const EVENTS: usize = 50;
 /// How many sources one message tells of: about 100 KiB.
 const SOURCES: usize = 100;
+/// How many peers one message tells of: about 150 KiB.
+const PEERS: usize = 100;
+/// How many peers a watcher is told of in a second, once it knows all: those of a large mesh change faster than anybody looks.
+const PEERS_A_LOOK: usize = 200;
 /// The most watchers: dashboards, not subscribers.
 pub(super) const WATCHERS: usize = 1_000;
 /// How often a silent stream of events is kept alive.
@@ -41,9 +46,13 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(watch))
 }
 
-/// Pushes the node's status, events and sources as they change, at most once a second, as a WebSocket or Server-Sent Events.
+/// Pushes the node's status, events, sources and peers as they change, at most once a second, as a WebSocket or Server-Sent
+/// Events.
 ///
-/// Each message is a `Watch`: the status, the last events and all sources at once, then what changes.
+/// Each message is a `Watch`: the status, the last events, all sources and all peers at once, then what changes. Sources and
+/// peers come in parts of 100, by name and id: the first messages of a connection replace nothing, and what they do not name is
+/// not there. What happens in the mesh (`peer_joined`, `peer_suspect`, `peer_alive`, `peer_back`, `peer_dead`, `peer_left`,
+/// `peer_refused`, `log_forked`, `records_repaired`, `identity_twice`) comes as `events` of the component `gossip`.
 #[utoipa::path(
     get, path = "/api/v1/watch", operation_id = "watch", tag = "sockets",
     params(("ticket" = Option<String>, Query, description = "From `POST /api/v1/tickets`, where no header can be set")),
@@ -76,7 +85,8 @@ struct Watcher {
     told: u64,
     /// When events and status may be told again.
     due: [Instant; 2],
-    sources: SourceNews,
+    sources: News,
+    peers: News,
     ends: CancellationToken,
     /// Holds the node's shutdown up until the watcher was told of it.
     _running: TaskTrackerToken,
@@ -96,7 +106,8 @@ impl Watcher {
             changed,
             told: 0,
             due: [Instant::now(); 2],
-            sources: SourceNews::new(app.sources.clone()),
+            sources: News::of_sources(app.sources.clone()),
+            peers: News::of_peers(app.gossip.clone()),
             ends: app.cancel.clone(),
             _running: app.tracker.token(),
             _place: place,
@@ -124,25 +135,47 @@ impl Watcher {
                 Some(("events", text(&Watch::Events { events })))
             }
             message = self.sources.next() => Some(("sources", message)),
+            message = self.peers.next() => Some(("peers", message)),
             else => None,
         }
     }
 }
 
-/// What a watcher has still to be told of sources.
-struct SourceNews {
-    sources: Sources,
-    /// The version up to which it was told.
-    told: u64,
+/// What changed since the last look; the first tells all there is, be that nothing.
+type Look = Box<dyn FnMut(bool) -> VecDeque<Utf8Bytes> + Send + Sync>;
+
+/// What a watcher has still to be told of one kind of things, of which there may be many.
+struct News {
+    look: Look,
     /// Messages that were made together and not sent yet.
     messages: VecDeque<Utf8Bytes>,
     due: Instant,
     first: bool,
 }
 
-impl SourceNews {
-    fn new(sources: Sources) -> Self {
-        Self { sources, told: 0, messages: VecDeque::new(), due: Instant::now(), first: true }
+impl News {
+    fn new(look: Look) -> Self {
+        Self { look, messages: VecDeque::new(), due: Instant::now(), first: true }
+    }
+
+    fn of_sources(sources: Sources) -> Self {
+        let mut told = 0;
+        Self::new(Box::new(move |first| {
+            let changes = sources.changes(told);
+            told = changes.version;
+            let message = |sources, removed| Watch::Sources { sources, removed };
+            in_parts(first, SOURCES, changes.sources, changes.removed, message)
+        }))
+    }
+
+    fn of_peers(gossip: Gossip) -> Self {
+        let mut told = 0;
+        Self::new(Box::new(move |first| {
+            let changes = gossip.peer_changes(told, if first { usize::MAX } else { PEERS_A_LOOK });
+            told = changes.version;
+            let message = |peers, removed| Watch::Peers { peers, removed };
+            in_parts(first, PEERS, changes.peers, changes.removed, message)
+        }))
     }
 
     /// The next message, at most one look a second. May be dropped at any time.
@@ -153,28 +186,28 @@ impl SourceNews {
             }
             sleep_until(self.due).await;
             self.due = Instant::now() + PERIOD;
-            let changes = self.sources.changes(self.told);
-            self.told = changes.version;
-            let begins = std::mem::take(&mut self.first);
-            if begins || !changes.sources.is_empty() || !changes.removed.is_empty() {
-                self.messages = in_parts(changes);
-            }
+            self.messages = (self.look)(std::mem::take(&mut self.first));
         }
     }
 }
 
-/// Changes as messages, each of a size that a browser takes in one go.
-fn in_parts(changes: Changes) -> VecDeque<Utf8Bytes> {
-    let Changes { sources, mut removed, .. } = changes;
-    let mut sources = sources.into_iter().peekable();
+/// Changes as messages, each of a size that a browser takes in one go; none where there are none but must not be.
+fn in_parts<T>(
+    even_none: bool,
+    most: usize,
+    changed: Vec<T>,
+    mut removed: Vec<String>,
+    message: impl Fn(Vec<T>, Vec<String>) -> Watch,
+) -> VecDeque<Utf8Bytes> {
     let mut messages = VecDeque::new();
-    loop {
-        let part = sources.by_ref().take(SOURCES).collect();
-        messages.push_back(text(&Watch::Sources { sources: part, removed: std::mem::take(&mut removed) }));
-        if sources.peek().is_none() {
-            return messages;
-        }
+    let mut changed = changed.into_iter().peekable();
+    let mut go_on = even_none || changed.peek().is_some() || !removed.is_empty();
+    while go_on {
+        let part = changed.by_ref().take(most).collect();
+        messages.push_back(text(&message(part, std::mem::take(&mut removed))));
+        go_on = changed.peek().is_some();
     }
+    messages
 }
 
 /// What a channel holds once it changed and it is time. Where it is dropped before, the change is still there.
@@ -238,6 +271,8 @@ mod tests {
         assert_eq!((kind, &events["events"][0]["kind"]), ("events", &"started".into()));
         let (kind, sources) = read(watcher.next().await);
         assert_eq!((kind, &sources["sources"], &sources["removed"]), ("sources", &json!([]), &json!([])));
+        let (kind, peers) = read(watcher.next().await);
+        assert_eq!((kind, peers), ("peers", json!({ "type": "peers", "peers": [], "removed": [] })));
         let told = Instant::now();
         for kind in ["one", "two"] {
             app.events.push(Level::Warn, "store", kind, "words");
@@ -249,6 +284,29 @@ mod tests {
         assert!(told.elapsed() > PERIOD.mul_f64(0.9), "{:?}", told.elapsed());
         app.cancel.cancel();
         assert!(watcher.next().await.is_none());
+    }
+
+    #[test]
+    fn it_tells_in_parts() {
+        let check = |even_none: bool, changed: usize, removed: &[&str], parts: &[(usize, usize)]| {
+            let removed = removed.iter().map(ToString::to_string).collect();
+            let message = |part: Vec<usize>, removed| Watch::Sources {
+                sources: Vec::new(),
+                removed: part.iter().map(|_| "x".to_owned()).chain(removed).collect(),
+            };
+            let messages = in_parts(even_none, 10, (0..changed).collect(), removed, message);
+            let told: Vec<usize> = messages
+                .iter()
+                .map(|text| serde_json::from_str::<Value>(text).unwrap()["removed"].as_array().unwrap().len())
+                .collect();
+            let expected: Vec<usize> = parts.iter().map(|(changed, removed)| changed + removed).collect();
+            assert_eq!(told, expected, "{even_none} {changed}");
+        };
+        check(false, 0, &[], &[]);
+        check(true, 0, &[], &[(0, 0)]);
+        check(false, 0, &["a"], &[(0, 1)]);
+        check(false, 10, &[], &[(10, 0)]);
+        check(false, 25, &["a", "b"], &[(10, 2), (10, 0), (5, 0)]);
     }
 
     #[tokio::test]

@@ -28,12 +28,13 @@ use super::behaviour::{Behaviour, Names};
 use super::clock::Clock;
 use super::inbound::{Judged, Lanes};
 use super::members::{Admission, Links, Target};
+use super::news::Teller;
 use super::presence::Presence;
 use super::repair::{Event, Repair};
 use super::serve;
 use super::spans::Span;
 use super::{GossipConfig, News, Shared};
-use crate::store::{Change, Loaded, Store};
+use crate::store::{Change, Loaded, LogView, Store};
 use questions::{Asked, Fetched};
 
 /// How often the pure parts are told of the time.
@@ -99,6 +100,9 @@ pub(super) struct Driver {
     next_beacon: Instant,
     next_show: Instant,
     next_complaint: Instant,
+    teller: Teller,
+    /// Whether the store was looked at: what it held before is no news.
+    looked: bool,
     tracker: TaskTracker,
     cancel: CancellationToken,
 }
@@ -166,6 +170,8 @@ impl Driver {
             next_beacon: Instant::now(),
             next_show: Instant::now(),
             next_complaint: Instant::now(),
+            teller: Teller::default(),
+            looked: false,
             tracker,
             cancel,
         }
@@ -225,7 +231,13 @@ impl Driver {
 
     /// Tells the planner what changed in the store since it last looked.
     fn look_at_store(&mut self, now: Instant) {
+        let at_start = !std::mem::replace(&mut self.looked, true);
         for change in self.store.changes() {
+            if let Change::Log(key, LogView { forked: Some(from), .. }) = &change {
+                let name = self.presence.peer(key.origin).map(|peer| peer.beacon.name.clone());
+                let news = self.teller.forked(*key, name, *from, at_start);
+                self.news(news);
+            }
             match change {
                 Change::Log(key, view) => self.plan(Event::Own(key, serve::own(&view)), now),
                 Change::Forgotten(origin, log) => self.plan(Event::Forgotten(origin, log), now),
@@ -260,9 +272,11 @@ impl Driver {
     }
 
     /// Says what happened, for the events of the API.
-    fn news(&self, news: News) {
-        // Whoever listens is behind: the state itself is shown all the same.
-        let _ = self.shared.news.try_send(news);
+    fn news(&self, news: impl Into<Option<News>>) {
+        if let Some(news) = news.into() {
+            // Whoever listens is behind: the state itself is shown all the same.
+            let _ = self.shared.news.try_send(news);
+        }
     }
 
     /// Signs what this node says of itself.

@@ -33,6 +33,11 @@ pub(super) fn bare(address: &Multiaddr) -> Multiaddr {
     address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
 }
 
+/// The machine of an address, without the port, which is another one at each try of whoever dials.
+pub(super) fn host(address: &Multiaddr) -> String {
+    address.iter().take(1).collect::<Multiaddr>().to_string()
+}
+
 /// Whether an address can be reached from this machine alone.
 pub(super) fn is_loopback(address: &Multiaddr) -> bool {
     match address.iter().next() {

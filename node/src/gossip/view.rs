@@ -56,6 +56,7 @@ pub struct Counters {
     pub batches_refused: AtomicU64,
     pub messages_rejected: AtomicU64,
     pub batches_repaired: AtomicU64,
+    pub records_repaired: AtomicU64,
     pub slow_peers: AtomicU64,
     pub links_renewed: AtomicU64,
 }
@@ -91,8 +92,9 @@ impl Counters {
     }
 
     pub(super) fn repaired(&self, pieces: &[Piece]) {
-        let stored = pieces.iter().filter(|piece| piece.outcome == Outcome::Stored).count();
-        more(&self.batches_repaired, stored as u64);
+        let stored = || pieces.iter().filter(|piece| piece.outcome == Outcome::Stored);
+        more(&self.batches_repaired, stored().count() as u64);
+        more(&self.records_repaired, stored().map(|piece| piece.span.count()).sum());
     }
 
     pub(super) fn slow_peer(&self) {

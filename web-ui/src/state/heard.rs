@@ -1,5 +1,6 @@
 //! A message of the watch. All kinds are read by one flat shape: deciding by `type` first would mean reading twice.
 
+use anode_shared::mesh::PeerStatus;
 use anode_shared::source::SourceView;
 use anode_shared::status::{Components, Event, NodeStatus, Status, Watch};
 use serde::Deserialize;
@@ -10,6 +11,7 @@ struct Flat {
     components: Option<Components>,
     events: Option<Vec<Event>>,
     sources: Option<Vec<SourceView>>,
+    peers: Option<Vec<PeerStatus>>,
     removed: Option<Vec<String>>,
 }
 
@@ -23,6 +25,9 @@ pub fn read(text: &str) -> Option<Watch> {
         Flat { events: Some(events), .. } => Some(Watch::Events { events }),
         Flat { sources: Some(sources), removed, .. } => {
             Some(Watch::Sources { sources, removed: removed.unwrap_or_default() })
+        }
+        Flat { peers: Some(peers), removed, .. } => {
+            Some(Watch::Peers { peers, removed: removed.unwrap_or_default() })
         }
         _ => None,
     }
@@ -47,10 +52,11 @@ mod tests {
             Watch::Events { events: vec![serde_json::from_str(event).unwrap()] },
             Watch::Events { events: Vec::new() },
             Watch::Sources { sources: vec![source("a", SourceState::Live)], removed: vec!["b".to_owned()] },
+            Watch::Peers { peers: Vec::new(), removed: vec!["b".to_owned()] },
         ] {
             assert_eq!(read(&serde_json::to_string(&message).unwrap()), Some(message));
         }
-        for unknown in ["", "{}", r#"{"type":"peers","peers":[]}"#, r#"{"type":"status","node":{}}"#] {
+        for unknown in ["", "{}", r#"{"type":"weather","clouds":[]}"#, r#"{"type":"status","node":{}}"#] {
             assert_eq!(read(unknown), None, "{unknown}");
         }
     }

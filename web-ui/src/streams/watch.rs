@@ -85,7 +85,7 @@ impl Owner for Watch {
                     kept.get_or_insert_default().merge(sources, &removed, is_first);
                 });
             }
-            None => {}
+            Some(status::Watch::Peers { .. }) | None => {}
         }
         self.with_line(Line::works);
     }

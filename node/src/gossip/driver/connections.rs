@@ -16,7 +16,7 @@ use crate::gossip::behaviour::BehaviourEvent;
 use crate::gossip::members::{self, Target};
 use crate::gossip::presence;
 use crate::gossip::repair;
-use crate::gossip::{News, peers};
+use crate::gossip::{News, news, peers};
 
 /// Addresses that are remembered of a peer.
 const MOST_ADDRESSES: usize = 16;
@@ -127,7 +127,9 @@ impl Driver {
         if said.protocol_version != self.names.version {
             let theirs: String = said.protocol_version.chars().take(100).collect();
             warn!(%peer, ours = self.names.version, theirs, "A node of another network or protocol was turned away");
-            self.news(News::Refused { peer: peer.to_string(), ours: self.names.version.clone(), theirs });
+            let news = News::Refused { peer: peer.to_string(), ours: self.names.version.clone(), theirs };
+            let news = self.teller.refused(news, now);
+            self.news(news);
             let _ = self.swarm.disconnect_peer_id(peer);
             return;
         }
@@ -192,6 +194,10 @@ impl Driver {
             let address = self.config.bootstrap.get(number).map(ToString::to_string).unwrap_or_default();
             let hint = if self.config.network_key.is_some() { OTHER_KEY } else { "" };
             warn!(address, %error, "A bootstrap peer could not be reached; it is tried again for ever{hint}");
+            let key = self.config.network_key.is_some();
+            if matches!(error, DialError::Transport(_)) && news::is_garbled(&error.to_string(), key) {
+                self.garbled(address, now);
+            }
         }
         self.links.handle(members::Event::Failed(target), now);
     }
@@ -202,9 +208,17 @@ impl Driver {
         if garbled && self.next_complaint <= Instant::now() {
             self.next_complaint = Instant::now() + COMPLAINT;
             warn!(address = %from, %error, "A peer could not connect{OTHER_KEY}");
+            self.garbled(peers::host(from), Instant::now());
         } else {
             debug!(address = %from, %error, "A peer could not connect");
         }
+    }
+
+    /// Says that a handshake failed as it does for want of the same network key.
+    fn garbled(&mut self, address: String, now: Instant) {
+        let news = News::Garbled { address, key: self.config.network_key.is_some() };
+        let news = self.teller.refused(news, now);
+        self.news(news);
     }
 
     pub(super) fn link_effect(&mut self, effect: members::Effect, now: Instant) {

@@ -1,11 +1,12 @@
 //! What the node says of itself in beacons, and what the API shows of the mesh.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use anode_shared::beacon::{Beacon, ComponentState, Link, Load, MAX_LIST, OwnHead, VERSION};
 use anode_shared::ids::{Hash, LogId, LogKey, Origin};
-use anode_shared::mesh::{Mesh, MeshEdge, MeshNode, PeerState as Shown, PeerStatus};
+use anode_shared::mesh::{Mesh, PeerLink, PeerState as Shown, PeerStatus};
 use anode_shared::time::{Micros, to_rfc3339};
 use libp2p::multiaddr::{Multiaddr, Protocol};
 
@@ -89,11 +90,14 @@ impl Driver {
             self.presence.peers().map(|(origin, peer)| self.peer_status(*origin, peer, now)).collect();
         peers.sort_by(|one, other| one.id.cmp(&other.id));
         let (missing, requests) = self.planner().progress(now);
+        let repaired = self.shared.counters.records_repaired.load(Relaxed);
+        let news = self.teller.repairing(missing, repaired, now);
+        self.news(news);
         let me = *self.swarm.local_peer_id();
         let named = |address: Multiaddr| peers::bare(&address).with(Protocol::P2p(me)).to_string();
         self.shared.show(View {
             addresses: self.own_addresses().into_iter().map(named).collect(),
-            mesh: self.mesh(&peers),
+            mesh: Mesh::of(&self.me.to_string(), &self.config.name, &peers),
             peers,
             linked: self.links.linked().len(),
             missing,
@@ -122,6 +126,7 @@ impl Driver {
             rtt_ms: self.members.get(&origin).and_then(|member| member.rtt).map(millis),
             lag: beacon.heads.iter().map(|head| self.lag(origin, head.log, head.head)).sum(),
             heads,
+            links: beacon.links.iter().map(link).collect(),
             clock_offset_ms: self.clock.offset(origin).map(view::millis_of),
             records_per_s: beacon.load.records_per_s,
             subscribers: beacon.load.subscribers,
@@ -140,41 +145,10 @@ impl Driver {
         let missing: u64 = view.missing.iter().map(|(from, to)| to - from + 1).sum();
         head.saturating_sub(view.held) + missing
     }
+}
 
-    fn mesh(&self, peers: &[PeerStatus]) -> Mesh {
-        let me = self.me.to_string();
-        let mut nodes =
-            vec![MeshNode { id: me.clone(), name: self.config.name.clone(), state: Shown::Alive }];
-        nodes.extend(peers.iter().map(|peer| MeshNode {
-            id: peer.id.clone(),
-            name: peer.name.clone(),
-            state: peer.state,
-        }));
-        let mut edges: BTreeMap<(String, String), Option<f64>> = BTreeMap::new();
-        let mut link = |one: String, other: String, rtt: Option<f64>| {
-            let ends = if one < other { (one, other) } else { (other, one) };
-            let known = edges.entry(ends).or_insert(rtt);
-            *known = known.or(rtt);
-        };
-        for peer in self.links.linked() {
-            let rtt = self.members.get(peer).and_then(|member| member.rtt).map(millis);
-            link(me.clone(), peer.to_string(), rtt);
-        }
-        let there = self.presence.peers().filter(|(_, peer)| peer.state <= PeerState::Suspect);
-        for (origin, peer) in there {
-            for other in &peer.beacon.links {
-                let rtt = (other.rtt_us > 0).then(|| f64::from(other.rtt_us) / 1e3);
-                link(origin.to_string(), other.peer.to_string(), rtt);
-            }
-        }
-        let edges = edges.into_iter().map(|((from, to), rtt_ms)| MeshEdge {
-            from,
-            to,
-            kind: "link".to_owned(),
-            rtt_ms,
-        });
-        Mesh { nodes, edges: edges.collect() }
-    }
+fn link(link: &Link) -> PeerLink {
+    PeerLink { id: link.peer.to_string(), rtt_ms: (link.rtt_us > 0).then(|| f64::from(link.rtt_us) / 1e3) }
 }
 
 fn shown(state: PeerState) -> Shown {
