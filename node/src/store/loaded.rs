@@ -14,8 +14,21 @@ use bytes::Bytes;
 pub struct Loaded {
     bytes: Bytes,
     layout: Layout,
-    json: OnceLock<Vec<Bytes>>,
-    cbor: OnceLock<Vec<Bytes>>,
+    json: OnceLock<Frames>,
+    cbor: OnceLock<Frames>,
+}
+
+/// The frames of all records of a batch, in one piece of memory.
+#[derive(Debug)]
+struct Frames {
+    each: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Frames {
+    fn held(&self) -> usize {
+        self.bytes + size_of_val(self.each.as_slice())
+    }
 }
 
 impl Loaded {
@@ -89,9 +102,16 @@ impl Loaded {
         self.layout.proof(&self.bytes, index)
     }
 
+    /// How many bytes of memory it holds, with the frames that were made of it so far.
+    pub fn held(&self) -> usize {
+        let frames = |made: &OnceLock<Frames>| made.get().map_or(0, Frames::held);
+        let layout = size_of_val(self.layout.records.as_slice());
+        self.bytes.len() + layout + frames(&self.json) + frames(&self.cbor)
+    }
+
     /// A record's frame `{"type":"record",…}`, made once for all who read it.
     pub fn json(&self, index: usize) -> &Bytes {
-        &self.json.get_or_init(|| self.encode(256, record_json))[index]
+        &self.json.get_or_init(|| self.encode(256, record_json)).each[index]
     }
 
     /// The same as CBOR.
@@ -99,11 +119,11 @@ impl Loaded {
         let encode = |out: &mut Vec<u8>, log: &str, seq: u64, record: &RecordRef<'_>| {
             out.extend(record_cbor(log, seq, record));
         };
-        &self.cbor.get_or_init(|| self.encode(256, encode))[index]
+        &self.cbor.get_or_init(|| self.encode(256, encode)).each[index]
     }
 
     /// Encodes all records into one piece of memory.
-    fn encode(&self, beside: usize, one: impl Fn(&mut Vec<u8>, &str, u64, &RecordRef<'_>)) -> Vec<Bytes> {
+    fn encode(&self, beside: usize, one: impl Fn(&mut Vec<u8>, &str, u64, &RecordRef<'_>)) -> Frames {
         let log = self.key().to_string();
         let mut out = Vec::with_capacity(self.bytes.len() + self.len() * beside);
         let ends: Vec<usize> = (0..self.len())
@@ -112,9 +132,11 @@ impl Loaded {
                 out.len()
             })
             .collect();
+        out.shrink_to_fit();
         let out = Bytes::from(out);
         let starts = std::iter::once(0).chain(ends.iter().copied());
-        starts.zip(&ends).map(|(start, end)| out.slice(start..*end)).collect()
+        let each = starts.zip(&ends).map(|(start, end)| out.slice(start..*end)).collect();
+        Frames { each, bytes: out.len() }
     }
 }
 

@@ -18,21 +18,28 @@ pub(crate) struct Item {
     pub(crate) segment: Arc<Segment>,
 }
 
+/// An arrival in the tail with the bytes of memory that it held when it was last measured.
+#[derive(Debug)]
+struct Kept {
+    item: Item,
+    held: usize,
+}
+
 /// The newest arrivals.
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
     first: u64,
     /// For each log the newest seq before the next arrival.
     heads: Heads,
-    items: VecDeque<Item>,
-    bytes: usize,
-    most_bytes: usize,
+    items: VecDeque<Kept>,
+    held: usize,
+    most_held: usize,
 }
 
 impl Tail {
-    /// An empty tail whose next arrival has this number, behind these heads, and that keeps at most so many bytes of batches.
-    pub(crate) fn new(next: u64, heads: Heads, most_bytes: usize) -> Self {
-        Self { first: next, heads, most_bytes, ..Self::default() }
+    /// An empty tail whose next arrival has this number, behind these heads, and that holds about so many bytes of memory at most.
+    pub(crate) fn new(next: u64, heads: Heads, most_held: usize) -> Self {
+        Self { first: next, heads, most_held, ..Self::default() }
     }
 
     /// The number of the next arrival.
@@ -42,13 +49,24 @@ impl Tail {
 
     /// Adds the next arrival.
     pub(crate) fn push(&mut self, item: Item) {
-        self.bytes += item.batch.as_ref().map_or(0, |batch| batch.bytes().len());
         item.arrival.advance(&mut self.heads);
-        self.items.push_back(item);
-        while self.items.len() > MOST_ARRIVALS || (self.bytes > self.most_bytes && self.items.len() > 1) {
+        self.items.push_back(Kept { item, held: 0 });
+        self.measure();
+        while self.items.len() > MOST_ARRIVALS || (self.held > self.most_held && self.items.len() > 1) {
             let Some(oldest) = self.items.pop_front() else { break };
-            self.bytes -= oldest.batch.map_or(0, |batch| batch.bytes().len());
+            self.held -= oldest.held;
             self.first += 1;
+        }
+    }
+
+    /// Measures the newest, and anew what came 1, 3, 7, 15, … before it: frames are made some time after a batch arrived.
+    fn measure(&mut self) {
+        let mut behind = 1;
+        while let Some(kept) = self.items.len().checked_sub(behind).and_then(|at| self.items.get_mut(at)) {
+            let held = kept.item.batch.as_ref().map_or(0, |batch| batch.held());
+            self.held = self.held - kept.held + held;
+            kept.held = held;
+            behind *= 2;
         }
     }
 
@@ -57,7 +75,7 @@ impl Tail {
         let place = usize::try_from(position.checked_sub(self.first)?).ok()?;
         let mut heads = self.heads.clone();
         let behind = self.items.range(place.min(self.items.len())..);
-        behind.rev().for_each(|item| item.arrival.retreat(&mut heads));
+        behind.rev().for_each(|kept| kept.item.arrival.retreat(&mut heads));
         Some(heads)
     }
 
@@ -65,12 +83,13 @@ impl Tail {
     pub(crate) fn from(&self, position: u64, most: usize, bytes: usize) -> Option<Vec<Item>> {
         let place = usize::try_from(position.checked_sub(self.first)?).ok()?;
         let mut room = bytes;
-        let within = |item: &&Item| {
+        let within = |kept: &&Kept| {
             let fits = room > 0;
-            room = room.saturating_sub(item.batch.as_ref().map_or(0, |batch| batch.bytes().len()));
+            room = room.saturating_sub(kept.item.batch.as_ref().map_or(0, |batch| batch.bytes().len()));
             fits
         };
-        Some(self.items.range(place.min(self.items.len())..).take(most).take_while(within).cloned().collect())
+        let behind = self.items.range(place.min(self.items.len())..);
+        Some(behind.take(most).take_while(within).map(|kept| kept.item.clone()).collect())
     }
 }
 

@@ -11,15 +11,17 @@ use anode_shared::source::Stage;
 use async_compression::tokio::bufread::{BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder};
 use bytes::{Buf as _, Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
+use memmap2::MmapMut;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio::time::{Instant, timeout_at};
 
 use crate::source::failure::Failure;
+use crate::source::limits;
 
 /// How much is decompressed at a time: as much as hyper reads at a time.
 const CHUNK: usize = 16 << 10;
 
-/// From which length on a body gets all the room that it may need.
+/// From which length on a body lies in a mapping of its own.
 const LARGE: usize = 1 << 20;
 
 /// How a body may be read.
@@ -137,10 +139,28 @@ impl Body {
         whole.extend_from_slice(&second);
         drop((first, second));
         while let Some(chunk) = self.chunk().await? {
-            grow(&mut whole, chunk.len(), self.reading.limit);
             whole.extend_from_slice(&chunk);
+            if whole.len() > LARGE {
+                return self.large(whole).await;
+            }
         }
         Ok(whole.into())
+    }
+
+    /// The rest of a large body, in a mapping of its own: what is never written to costs nothing, and the system has
+    /// all of it back at once when it is dropped, where an allocator would keep it.
+    async fn large(mut self, begun: Vec<u8>) -> Result<Bytes, Failure> {
+        let most = usize::try_from(self.reading.limit.unwrap_or(limits::BODY)).unwrap_or(usize::MAX);
+        let mut room = MmapMut::map_anon(most).map_err(|error| self.explain(&error))?;
+        let mut length = begun.len();
+        room[..length].copy_from_slice(&begun);
+        drop(begun);
+        while let Some(chunk) = self.chunk().await? {
+            let end = length + chunk.len();
+            room.get_mut(length..end).ok_or_else(|| self.too_long(most as u64))?.copy_from_slice(&chunk);
+            length = end;
+        }
+        Ok(Bytes::from_owner(room).slice(..length))
     }
 
     fn late(&self, until: Instant) -> Failure {
@@ -195,17 +215,6 @@ fn is_cut(error: &hyper::Error) -> bool {
     let ends =
         [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionAborted];
     error.is_incomplete_message() || io.is_some_and(|error| ends.contains(&error.kind()))
-}
-
-/// Makes room for `more` bytes: twice as much each time, and past [`LARGE`] as much as the limit needs at once. Pages
-/// that are never written to cost nothing; old and new room side by side would.
-fn grow(whole: &mut Vec<u8>, more: usize, limit: Option<u64>) {
-    let needed = whole.len() + more;
-    if needed > whole.capacity() {
-        let most = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(needed);
-        let wanted = if needed > LARGE { most } else { whole.capacity().saturating_mul(2).min(most) };
-        whole.reserve_exact(wanted.max(needed) - whole.len());
-    }
 }
 
 fn failure(detail: String) -> Failure {
