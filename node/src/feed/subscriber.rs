@@ -126,6 +126,11 @@ impl Subscriber {
         self.handing = None;
     }
 
+    /// Whether all that the reader gave was handed on.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.slice.is_none()
+    }
+
     /// What the reader gave and was not sent: each log's seqs from which on that holds.
     pub fn unsent(&self) -> impl Iterator<Item = (LogKey, u64)> {
         let begun = self.slice.as_ref().filter(|(slice, place, _)| *place < slice.range().end);

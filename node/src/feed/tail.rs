@@ -107,22 +107,30 @@ impl Tail {
     /// Where the client stands, unless its reader is elsewhere: before all that was not sent.
     pub async fn stand(&mut self) -> Option<Cursor> {
         let reader = self.reader().ok()?;
-        if let Some(cursor) = reader.cursor_before(self.subscriber.unsent()) {
-            self.place = Place::Here(reader);
-            return Some(cursor);
-        }
-        let unsent: Vec<_> = self.subscriber.unsent().collect();
-        let standing = self.turns.read(move || {
-            let cursor = reader.read_cursor_before(unsent.into_iter());
-            Back::Cursor(reader, cursor)
-        });
-        match standing.await {
+        let reading = match self.cursor(reader) {
+            Ok(cursor) => return Some(cursor),
+            Err(reading) => reading,
+        };
+        match reading.await {
             Some(Back::Cursor(reader, cursor)) => {
                 self.place = Place::Here(reader);
                 Some(cursor)
             }
             _ => None,
         }
+    }
+
+    /// The cursor before all that was not sent; it is read elsewhere where the reader is far behind.
+    fn cursor(&mut self, reader: Box<Reader>) -> Result<Cursor, Away<Back>> {
+        if let Some(cursor) = reader.cursor_before(self.subscriber.unsent()) {
+            self.place = Place::Here(reader);
+            return Ok(cursor);
+        }
+        let unsent: Vec<_> = self.subscriber.unsent().collect();
+        Err(self.turns.read(move || {
+            let cursor = reader.read_cursor_before(unsent.into_iter());
+            Back::Cursor(reader, cursor)
+        }))
     }
 
     /// Says that what there was to send was sent.
@@ -147,12 +155,12 @@ impl Tail {
     /// # Errors
     /// When the reader is lost.
     pub fn at_once(&mut self, now: Instant) -> Result<Option<Work>, Fault> {
-        while matches!(self.place, Place::Here(_)) && self.mark.is_none() {
+        while self.mark.is_none() {
             match self.subscriber.next(now) {
                 next @ (Next::Record(..) | Next::Gap(_)) => return Ok(Some(Work::Send(next))),
                 Next::Cursor(mark) => self.mark = Some(mark),
-                Next::Poll => self.poll()?,
-                Next::Storage | Next::Wait(_) => break,
+                Next::Poll if matches!(self.place, Place::Here(_)) => self.poll()?,
+                Next::Poll | Next::Storage | Next::Wait(_) => break,
                 Next::Yield => {
                     self.tired = true;
                     break;
@@ -163,26 +171,37 @@ impl Tail {
     }
 
     async fn turn(&mut self, now: Instant) -> Result<Option<Work>, Fault> {
-        if let Place::Away(away) = &mut self.place {
-            let back = away.as_mut().await;
-            self.place = Place::Lost;
-            return self.back(back.ok_or_else(lost)?);
-        }
         if std::mem::take(&mut self.tired) {
             tokio::task::yield_now().await;
         }
-        if let Some(mark) = self.mark {
-            return self.tell(mark);
-        }
-        match self.subscriber.next(now) {
+        let next = match self.mark {
+            Some(mark) => Next::Cursor(mark),
+            None => self.subscriber.next(now),
+        };
+        match next {
             next @ (Next::Record(..) | Next::Gap(_)) => return Ok(Some(Work::Send(next))),
-            Next::Cursor(mark) => self.mark = Some(mark),
             Next::Yield => self.tired = true,
+            Next::Cursor(mark) => {
+                self.mark = Some(mark);
+                if !matches!(self.place, Place::Away(_)) {
+                    return self.tell(mark);
+                }
+                return self.come_back().await;
+            }
+            _ if matches!(self.place, Place::Away(_)) => return self.come_back().await,
             Next::Poll => self.poll()?,
             Next::Storage => self.read_storage()?,
             Next::Wait(until) => self.wait(until).await,
         }
         Ok(None)
+    }
+
+    /// Waits for the reader, where it is away.
+    async fn come_back(&mut self) -> Result<Option<Work>, Fault> {
+        let Place::Away(away) = &mut self.place else { return Err(lost()) };
+        let back = away.as_mut().await;
+        self.place = Place::Lost;
+        self.back(back.ok_or_else(lost)?)
     }
 
     fn reader(&mut self) -> Result<Box<Reader>, Fault> {
@@ -214,23 +233,23 @@ impl Tail {
         Ok(())
     }
 
-    /// Gives the cursor of a mark; it is read elsewhere where the reader is far behind.
+    /// Gives the cursor of a mark.
     fn tell(&mut self, mark: Mark) -> Result<Option<Work>, Fault> {
         if let Some(cursor) = self.began.take() {
             self.mark = None;
             return Ok(Some(Work::Stand(mark, cursor)));
         }
         let reader = self.reader()?;
-        if let Some(cursor) = reader.cursor() {
-            self.place = Place::Here(reader);
-            self.mark = None;
-            return Ok(Some(Work::Stand(mark, Box::new(cursor))));
+        match self.cursor(reader) {
+            Ok(cursor) => {
+                self.mark = None;
+                Ok(Some(Work::Stand(mark, Box::new(cursor))))
+            }
+            Err(reading) => {
+                self.place = Place::Away(reading);
+                Ok(None)
+            }
         }
-        self.place = Place::Away(self.turns.read(move || {
-            let cursor = reader.read_cursor();
-            Back::Cursor(reader, cursor)
-        }));
-        Ok(None)
     }
 
     fn back(&mut self, back: Back) -> Result<Option<Work>, Fault> {
@@ -250,8 +269,13 @@ impl Tail {
                 if reader.first_left() == 0 {
                     self.first = None;
                 }
+                let (ahead, all_sent) = (reader.wants_storage(), self.subscriber.is_empty());
                 self.place = Place::Here(reader);
                 self.subscriber.give(step, false);
+                if ahead && all_sent {
+                    // What follows is read while this is sent.
+                    self.read_storage()?;
+                }
             }
             Back::Cursor(reader, cursor) => {
                 self.place = Place::Here(reader);

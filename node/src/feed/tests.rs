@@ -16,6 +16,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use super::*;
 use crate::store::{Memory, NewRecord, Nobody, StoreOptions};
 
+mod ahead;
 mod publishing;
 mod events;
 mod load;

@@ -101,12 +101,8 @@ impl Reader {
 
     /// What comes next, as far as it is in memory. Never blocks.
     pub fn poll(&mut self) -> Step {
-        if !self.first.is_empty() {
-            return Step { items: Vec::new(), then: Then::Blocking };
-        }
         let now = Instant::now();
-        let behind = self.place.behind(now);
-        if matches!(behind, Behind::Read(_)) {
+        if !self.first.is_empty() || matches!(self.place.behind(now), Behind::Read(_)) {
             return Step { items: Vec::new(), then: Then::Blocking };
         }
         let (items, end) = {
@@ -229,6 +225,13 @@ impl Reader {
         self.first.len()
     }
 
+    /// Whether what comes next is read from storage, whatever arrives meanwhile.
+    pub fn wants_storage(&self) -> bool {
+        !self.first.is_empty()
+            || matches!(self.place.behind(Instant::now()), Behind::Read(_))
+            || !self.shared.read_tail().holds(self.place.position)
+    }
+
     /// Reads on in a log that it is owed.
     fn read_owed(&mut self, key: LogKey, out: &mut Vec<Item>) -> io::Result<()> {
         let Some((next, upto)) = self.place.owed(key) else { return Ok(()) };
@@ -265,7 +268,7 @@ impl Reader {
             let flags = if all { Vec::new() } else { index.with_topics(&|topic| self.topics.matches(topic)) };
             let arrivals = index.arrivals.get(from..).unwrap_or_default().iter().take_while(|arrival| {
                 bytes += super::segment::place_of(arrival.what).map_or(0, |place| place.length as usize);
-                bytes < FROM_STORAGE * 2
+                bytes < FROM_STORAGE
             });
             let arrivals: Vec<_> = arrivals.take(16_384).copied().collect();
             let wanted: Vec<bool> = arrivals
@@ -311,13 +314,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Where it stands, for every node to understand; `None` where it must be read from storage ([`Reader::read_cursor`]).
-    /// What its steps gave must have been handed on. Never blocks.
-    pub fn cursor(&self) -> Option<Cursor> {
-        self.cursor_before(std::iter::empty())
-    }
-
-    /// Where a client stands that was not sent these yet, nor what follows them in their logs. Never blocks.
+    /// Where a client stands that was not sent these yet, nor what follows them in their logs, for every node to
+    /// understand; `None` where it must be read from storage ([`Reader::read_cursor_before`]). Never blocks.
     pub fn cursor_before(&self, unsent: impl Iterator<Item = (LogKey, u64)>) -> Option<Cursor> {
         let heads = self.shared.read_tail().heads_at(self.place.position)?;
         Some(self.stand(&heads, unsent))

@@ -47,6 +47,11 @@ impl Tail {
         self.first + self.items.len() as u64
     }
 
+    /// Whether what arrived from there on is all in it.
+    pub(crate) fn holds(&self, position: u64) -> bool {
+        position >= self.first
+    }
+
     /// Adds the next arrival.
     pub(crate) fn push(&mut self, item: Item) {
         item.arrival.advance(&mut self.heads);
