@@ -148,7 +148,7 @@ impl App {
         Self(Arc::new(Shared {
             node: deps.node,
             access: deps.access,
-            metrics: Metrics::new(http, &deps.store, &deps.feed, &deps.sources),
+            metrics: Metrics::new(http, &deps.store, &deps.feed, &deps.sources, &deps.gossip),
             store: deps.store,
             feed: deps.feed,
             sources: deps.sources,

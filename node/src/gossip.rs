@@ -21,6 +21,8 @@ mod serve;
 mod view;
 mod news;
 mod roster;
+mod traffic;
+mod counters;
 mod driver;
 
 #[cfg(test)]
@@ -48,9 +50,11 @@ use repair::Repair;
 use roster::Roster;
 use spans::Span;
 
+pub use counters::{Count, Counters};
 pub use news::News;
 pub use roster::PeerChanges;
-pub use view::{Counters, Peers, Said, View};
+pub use traffic::Traffic;
+pub use view::{Peers, Said, View};
 
 /// How long a connection without streams is kept: links are closed by who decides, not by silence.
 const IDLE: Duration = Duration::from_secs(24 * 3_600);
@@ -154,6 +158,8 @@ impl Gossip {
             .with_idle_connection_timeout(IDLE)
             .with_per_connection_event_buffer_size(64)
             .with_notify_handler_buffer_size(std::num::NonZeroUsize::MIN.saturating_add(63));
+        let counters = Counters::default();
+        let transport = traffic::counted(transport, &counters.traffic);
         let mut swarm = Swarm::new(transport, behaviour, identity.public().to_peer_id(), settings);
         for address in &config.listen {
             swarm.listen_on(address.clone()).with_context(|| {
@@ -174,7 +180,7 @@ impl Gossip {
             roster: Mutex::default(),
             said: Mutex::default(),
             news,
-            counters: Counters::default(),
+            counters,
         });
         let run = (crate::store::system_time() / 1_000_000) << 32 | u64::from(rand::random::<u32>());
         let mut repair = Repair::new(store.origin(), config.origin_rate, rand::random());

@@ -15,9 +15,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::feed::{ACK_SECONDS, Feed};
+use crate::gossip::Gossip;
 use crate::source::Sources;
 use crate::store::Store;
 
+mod gossip;
 mod process;
 mod sources;
 
@@ -33,12 +35,13 @@ pub struct Metrics(Registry);
 
 impl Metrics {
     /// A registry of every stage and the process.
-    pub fn new(http: &Arc<Http>, store: &Store, feed: &Feed, sources: &Sources) -> Self {
+    pub fn new(http: &Arc<Http>, store: &Store, feed: &Feed, sources: &Sources, gossip: &Gossip) -> Self {
         let mut registry = Registry::default();
         http.register(registry.sub_registry_with_prefix("anode_http"));
         registry.register_collector(Box::new(sources::SourceFigures(sources.clone())));
         registry.register_collector(Box::new(StoreFigures(store.clone())));
         registry.register_collector(Box::new(FeedFigures(feed.clone())));
+        registry.register_collector(Box::new(gossip::GossipFigures(gossip.clone())));
         let help = "From the store's taking records of sockets to their ack";
         registry.register("anode_feed_ack_seconds", help, feed.acks());
         registry.register_collector(Box::new(process::Process));
@@ -297,10 +300,8 @@ mod tests {
         http.answered("GET", "/livez".into(), 200, Duration::from_millis(2));
         let open = http.connection();
         let store = crate::api::tests::store();
-        let text =
-            Metrics::new(&http, &store, &Feed::new(store.clone()), &crate::api::tests::sources(&store))
-                .text()
-                .unwrap();
+        let (feed, sources) = (Feed::new(store.clone()), crate::api::tests::sources(&store));
+        let text = Metrics::new(&http, &store, &feed, &sources, &Gossip::alone()).text().unwrap();
         for line in [
             "anode_http_requests_total{method=\"GET\",route=\"/livez\",status=\"200\"} 1",
             "anode_http_request_duration_seconds_bucket{le=\"0.0025\",route=\"/livez\"} 1",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// How a peer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PeerState {
@@ -17,6 +17,18 @@ pub enum PeerState {
     Left,
     /// It has been silent for too long.
     Dead,
+}
+
+impl PeerState {
+    /// The state in one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Left => "left",
+            Self::Dead => "dead",
+        }
+    }
 }
 
 /// A known node.

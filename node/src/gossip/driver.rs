@@ -259,6 +259,7 @@ impl Driver {
         match done {
             // Whoever asked may be gone; then nobody wants the answer.
             Done::Answer(channel, frame) => {
+                self.shared.counters.answered(frame.len());
                 let _ = self.swarm.behaviour_mut().repair.send_response(channel, frame);
             }
             Done::Fetched(fetched) => self.fetched(&fetched),

@@ -11,9 +11,10 @@ use anode_shared::status::{Component, State};
 use serde_json::json;
 
 use super::Gossip;
-use super::repair::{Outcome, Piece, Repair};
+use super::counters::Counters;
+use super::repair::Repair;
 use super::spans::Span;
-use crate::store::{Holders, Verdict};
+use crate::store::Holders;
 
 /// The mesh at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,6 +35,19 @@ pub struct View {
     pub clock_off: Option<i64>,
 }
 
+impl View {
+    /// How many records of peers are not here yet, by their beacons.
+    pub fn lag(&self) -> u64 {
+        self.peers.iter().filter(|peer| peer.state <= PeerState::Suspect).map(|peer| peer.lag).sum()
+    }
+
+    /// How many peers are in each state.
+    pub fn census(&self) -> [(&'static str, usize); 4] {
+        let states = [PeerState::Alive, PeerState::Suspect, PeerState::Left, PeerState::Dead];
+        states.map(|state| (state.word(), self.peers.iter().filter(|peer| peer.state == state).count()))
+    }
+}
+
 /// What the node says of itself in beacons, beside what gossip knows.
 #[derive(Debug, Clone, Default)]
 pub struct Said {
@@ -41,69 +55,6 @@ pub struct Said {
     pub load: Load,
     /// Its components' states.
     pub components: Vec<(String, State)>,
-}
-
-/// What gossip did since the start.
-#[derive(Debug, Default)]
-#[expect(missing_docs, reason = "each is named for what it counts")]
-pub struct Counters {
-    pub batches_sent: AtomicU64,
-    pub batches_missed: AtomicU64,
-    pub bytes_sent: AtomicU64,
-    pub bytes_received: AtomicU64,
-    pub batches_taken: AtomicU64,
-    pub batches_held: AtomicU64,
-    pub batches_refused: AtomicU64,
-    pub messages_rejected: AtomicU64,
-    pub batches_repaired: AtomicU64,
-    pub records_repaired: AtomicU64,
-    pub slow_peers: AtomicU64,
-    pub links_renewed: AtomicU64,
-}
-
-fn more(counter: &AtomicU64, by: u64) {
-    counter.fetch_add(by, Relaxed);
-}
-
-impl Counters {
-    pub(super) fn batches_sent(&self, bytes: usize) {
-        more(&self.batches_sent, 1);
-        more(&self.bytes_sent, bytes as u64);
-    }
-
-    pub(super) fn missed(&self) {
-        more(&self.batches_missed, 1);
-    }
-
-    pub(super) fn received(&self, bytes: usize) {
-        more(&self.bytes_received, bytes as u64);
-    }
-
-    pub(super) fn judged(&self, verdict: &Verdict) {
-        match verdict {
-            Verdict::Taken => more(&self.batches_taken, 1),
-            Verdict::Held => more(&self.batches_held, 1),
-            _ => more(&self.batches_refused, 1),
-        }
-    }
-
-    pub(super) fn reject(&self) {
-        more(&self.messages_rejected, 1);
-    }
-
-    pub(super) fn repaired(&self, pieces: &[Piece]) {
-        let stored = || pieces.iter().filter(|piece| piece.outcome == Outcome::Stored);
-        more(&self.batches_repaired, stored().count() as u64);
-        more(&self.records_repaired, stored().map(|piece| piece.span.count()).sum());
-    }
-
-    pub(super) fn slow_peer(&self) {
-        more(&self.slow_peers, 1);
-    }
-
-    pub(super) fn renewed(&self) {
-        more(&self.links_renewed, 1);
-    }
 }
 
 /// How the mesh is, as a component of a node.
@@ -126,16 +77,18 @@ pub(super) fn component(view: &View, counters: &Counters) -> Component {
         (State::Ok, None)
     };
     let read = |counter: &AtomicU64| json!(counter.load(Relaxed));
+    let rejected: u64 = counters.rejected().iter().map(|(_, count)| count).sum();
     let figures = [
         ("peers", json!(alive)),
         ("links", json!(view.linked)),
         ("missing_records", json!(view.missing)),
         ("requests", json!(view.requests)),
+        ("lag_records", json!(view.lag())),
         ("batches_sent", read(&counters.batches_sent)),
         ("batches_taken", read(&counters.batches_taken)),
         ("batches_repaired", read(&counters.batches_repaired)),
         ("batches_not_gossiped", read(&counters.batches_missed)),
-        ("messages_rejected", read(&counters.messages_rejected)),
+        ("messages_rejected", json!(rejected)),
         ("links_renewed", read(&counters.links_renewed)),
     ];
     let figures = figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

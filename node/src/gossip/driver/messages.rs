@@ -11,6 +11,7 @@ use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, MessageId, PublishE
 use tracing::{debug, warn};
 
 use super::Driver;
+use crate::gossip::counters::{Ignored, Rejected};
 use crate::gossip::inbound::{Gossiped, Judged, acceptance};
 use crate::gossip::{peers, presence, repair};
 use crate::store::Loaded;
@@ -60,6 +61,7 @@ impl Driver {
 
     fn message(&mut self, from: PeerId, id: MessageId, message: gossipsub::Message, now: Instant) {
         if message.topic == self.names.presence.hash() {
+            self.shared.counters.beacon();
             let verdict = self.beacon_message(&message.data, now);
             return self.report(&id, &from, verdict);
         }
@@ -78,22 +80,39 @@ impl Driver {
         let bytes: bytes::Bytes = message.data.into();
         self.shared.counters.received(bytes.len());
         let layout = (bytes.len() <= MAX_BATCH).then(|| Layout::parse(&bytes).ok()).flatten();
-        let Some(layout) = layout else { return Some(MessageAcceptance::Reject) };
+        let Some(layout) = layout else { return Some(self.reject(Rejected::Malformed)) };
         let (header, origin) = (&layout.header, layout.header.origin);
-        if header.network != self.config.network
-            || !self.is_shard(&message.topic, header.shard_bits, header.shard)
-        {
-            return Some(MessageAcceptance::Reject);
+        if header.network != self.config.network {
+            return Some(self.reject(Rejected::Network));
+        }
+        if !self.is_shard(&message.topic, header.shard_bits, header.shard) {
+            return Some(self.reject(Rejected::Shard));
         }
         if origin == self.me {
-            return Some(MessageAcceptance::Ignore);
+            return Some(self.ignore(Ignored::Own));
         }
         self.planner().handle(repair::Event::Gossiped(origin), now);
-        let wanted = self.admission.keeps(origin) && self.planner().takes(origin, bytes.len() as u64, now);
-        if wanted && self.lanes.put(Gossiped { id: id.clone(), from, origin, bytes }) {
-            return None;
+        if !self.admission.keeps(origin) {
+            return Some(self.ignore(Ignored::Unwanted));
         }
-        Some(MessageAcceptance::Ignore)
+        if !self.planner().takes(origin, bytes.len() as u64, now) {
+            return Some(self.ignore(Ignored::Rate));
+        }
+        if !self.lanes.put(Gossiped { id: id.clone(), from, origin, bytes }) {
+            return Some(self.ignore(Ignored::Busy));
+        }
+        self.shared.counters.departed();
+        None
+    }
+
+    fn ignore(&self, why: Ignored) -> MessageAcceptance {
+        self.shared.counters.ignore(why);
+        MessageAcceptance::Ignore
+    }
+
+    fn reject(&self, why: Rejected) -> MessageAcceptance {
+        self.shared.counters.reject(why);
+        MessageAcceptance::Reject
     }
 
     fn is_shard(&self, topic: &TopicHash, bits: u8, shard: u32) -> bool {
@@ -106,6 +125,9 @@ impl Driver {
         let all_linked = peers::origin(&from) == Some(origin) && self.all_link_to(origin);
         self.shared.counters.judged(&verdict);
         let verdict = acceptance(&verdict, all_linked);
+        if matches!(verdict, MessageAcceptance::Accept) {
+            self.shared.counters.forwarded();
+        }
         self.report(&id, &from, verdict);
     }
 
@@ -118,9 +140,6 @@ impl Driver {
     }
 
     fn report(&mut self, id: &MessageId, from: &PeerId, verdict: MessageAcceptance) {
-        if matches!(verdict, MessageAcceptance::Reject) {
-            self.shared.counters.reject();
-        }
         self.swarm.behaviour_mut().gossipsub.report_message_validation_result(id, from, verdict);
     }
 
@@ -129,12 +148,12 @@ impl Driver {
             Ok(beacon) => beacon,
             Err(error) => {
                 debug!(%error, "A beacon was no beacon");
-                return MessageAcceptance::Reject;
+                return self.reject(Rejected::Beacon);
             }
         };
         if let Err(refusal) = self.admission.admit(&beacon.network, beacon.protocol) {
             warn!(peer = %beacon.origin, %refusal, "A beacon of another mesh came");
-            return MessageAcceptance::Reject;
+            return self.reject(Rejected::Beacon);
         }
         let effects = self.presence.handle(presence::Event::Beacon(Arc::new(beacon)), now);
         let news = effects.iter().any(|effect| matches!(effect, presence::Effect::News(_)));

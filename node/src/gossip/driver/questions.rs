@@ -79,6 +79,7 @@ impl Driver {
     fn ask_peer(&mut self, peer: Origin, question: &Question, asked: Asked) {
         match peers::peer_id(peer).filter(|_| self.members.contains_key(&peer)) {
             Some(id) => {
+                self.shared.counters.asked();
                 let request = self.swarm.behaviour_mut().repair.send_request(&id, question.encode().into());
                 self.asked.insert(request, asked);
             }
@@ -98,7 +99,7 @@ impl Driver {
                 Message::Request { request, channel, .. } => self.question(&request, channel),
                 Message::Response { request_id, response } => {
                     if let Some(asked) = self.asked.remove(&request_id) {
-                        self.shared.counters.received(response.len());
+                        self.shared.counters.answer(response.len());
                         self.answered(asked, response, peer, now);
                     }
                 }
@@ -113,6 +114,7 @@ impl Driver {
 
     fn failed(&mut self, request: OutboundRequestId) {
         if let Some(asked) = self.asked.remove(&request) {
+            self.shared.counters.unanswered();
             self.unasked(&asked);
         }
     }
@@ -157,6 +159,7 @@ impl Driver {
     }
 
     fn refuse(&mut self, channel: ResponseChannel<Bytes>) {
+        self.shared.counters.refused();
         let _ = self.swarm.behaviour_mut().repair.send_response(channel, Answer::Refused.encode().into());
     }
 
