@@ -16,6 +16,7 @@ mod fanout;
 mod latency;
 mod pipeline;
 mod sources;
+mod mesh;
 
 use report::Report;
 use subject::{Subject, Used};
@@ -27,6 +28,7 @@ Examples:
   anode bench fanout --subscribers 1000  deliveries a second and core
   anode bench latency                    publish to subscriber at 1,000 records/s
   anode bench sources --n 100,300,1000   a node that reads sources of all three kinds
+  anode bench mesh --nodes 5             a mesh of its own: how fast, and up to which rate
   anode bench pipeline                   records a second and core from answer to encoded record
 
 Each starts a node of its own on the disk of --dir, or measures the one of --node. Figures of two
@@ -62,6 +64,13 @@ Examples:
   anode bench sources --n 300 --seconds 60
   anode bench sources --n 1000 --json")]
     Sources(sources::SourcesArgs),
+    /// A mesh of own nodes: publish to the last of them, up to which rate nothing is lost, bytes, CPU, memory
+    #[command(after_help = "\
+Examples:
+  anode bench mesh
+  anode bench mesh --nodes 10 --seconds 20
+  anode bench mesh --nodes 5 --rate 1000 --json    at this rate alone")]
+    Mesh(mesh::MeshArgs),
     /// Records a second and core through a source's pipeline: decode, emit, topic, changes, encode
     #[command(after_help = "\
 Examples:
@@ -112,6 +121,7 @@ pub async fn bench(said: BenchSaid) -> anyhow::Result<()> {
         BenchSaid::Fanout(args) => &args.setup,
         BenchSaid::Latency(args) => &args.setup,
         BenchSaid::Sources(args) => return sources::bench(args).await,
+        BenchSaid::Mesh(args) => return Box::pin(mesh::bench(args)).await,
         BenchSaid::Pipeline(args) => return pipeline::measure(args),
     };
     let subject = Subject::take(setup).await?;
@@ -128,7 +138,9 @@ async fn measure(said: &BenchSaid, subject: &Subject) -> anyhow::Result<(&'stati
         BenchSaid::Ingest(args) => ("ingest", Box::pin(ingest::measure(args, subject)).await?),
         BenchSaid::Fanout(args) => ("fanout", Box::pin(fanout::measure(args, subject)).await?),
         BenchSaid::Latency(args) => ("latency", Box::pin(latency::measure(args, subject)).await?),
-        BenchSaid::Sources(_) | BenchSaid::Pipeline(_) => bail!("this one brings what it measures"),
+        BenchSaid::Sources(_) | BenchSaid::Mesh(_) | BenchSaid::Pipeline(_) => {
+            bail!("this one brings what it measures")
+        }
     })
 }
 

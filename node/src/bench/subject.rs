@@ -31,7 +31,8 @@ pub(super) struct Subject {
 pub(super) struct Usage {
     at: Instant,
     fdatasyncs: Option<f64>,
-    node_cpu: Option<f64>,
+    /// CPU seconds of the node.
+    pub(super) node_cpu: Option<f64>,
     own_cpu: Option<f64>,
     /// The node's resident memory, bytes.
     pub(super) memory: Option<f64>,
@@ -85,8 +86,14 @@ impl Subject {
     }
 
     /// Starts a node on a folder, with more options than it needs by itself, and waits until it is ready.
+    /// It finds no peers: what others do must not be measured with it.
     pub(super) async fn start(dir: PathBuf, more: &[&str]) -> anyhow::Result<Self> {
-        let child = start(&dir, more)?;
+        Self::start_in(dir, "bench", more).await
+    }
+
+    /// The same in a network of that name.
+    pub(super) async fn start_in(dir: PathBuf, network: &str, more: &[&str]) -> anyhow::Result<Self> {
+        let child = start(&dir, network, more)?;
         let placeholder = Client::new(Endpoint::choose(None, None, &Place::default())?)?;
         let mut subject = Self { client: placeholder, dir, child: Some(child) };
         subject.client = subject.ready().await?;
@@ -164,12 +171,11 @@ impl Drop for Subject {
     }
 }
 
-fn start(dir: &Path, more: &[&str]) -> anyhow::Result<Child> {
+fn start(dir: &Path, network: &str, more: &[&str]) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
     command
         .args(["run", "--data-dir", "data", "--http", "127.0.0.1:0", "--name", "bench"])
-        // It finds no peers: what others do must not be measured with it.
-        .args(["--network", "bench", "--no-mdns", "--p2p", "/ip4/127.0.0.1/tcp/0"])
+        .args(["--network", network, "--no-mdns", "--p2p", "/ip4/127.0.0.1/tcp/0"])
         .args(more)
         .current_dir(dir)
         .stdin(Stdio::null())
@@ -183,7 +189,7 @@ fn start(dir: &Path, more: &[&str]) -> anyhow::Result<Child> {
 }
 
 /// A counter or gauge without labels out of Prometheus text.
-fn metric(text: &str, name: &str) -> Option<f64> {
+pub(super) fn metric(text: &str, name: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
