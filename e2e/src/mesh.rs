@@ -72,6 +72,13 @@ impl Mesh {
         Ok(())
     }
 
+    /// Leaves all bootstrap peers out at the next starts.
+    pub fn forget_bootstrap(&mut self) {
+        for node in &mut self.nodes {
+            node.without_option("--bootstrap");
+        }
+    }
+
     /// The client of a node.
     ///
     /// # Errors

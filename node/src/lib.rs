@@ -11,6 +11,7 @@ pub mod store;
 pub mod expression;
 pub mod pipeline;
 pub mod gossip;
+pub mod known;
 pub mod feed;
 pub mod api;
 pub mod metrics;

@@ -74,6 +74,14 @@ impl Node {
         self.plan.args = args.iter().map(|arg| (*arg).to_owned()).collect();
     }
 
+    /// Leaves an option and what follows it out at the next start, each time that it is there.
+    pub fn without_option(&mut self, option: &str) {
+        let args = &mut self.plan.args;
+        while let Some(place) = args.iter().position(|arg| arg == option) {
+            args.drain(place..args.len().min(place + 2));
+        }
+    }
+
     /// All that the node wrote to standard output and error.
     #[must_use]
     pub fn log(&self) -> String {

@@ -53,7 +53,7 @@ pub(super) async fn peers(reach: &Reach) -> anyhow::Result<()> {
         return out.flush();
     }
     let rows: Vec<_> = peers.iter().map(row).collect();
-    out.table(["name", "state", "version", "round trip", "lag", "clock", "id"], &rows)?;
+    out.table(["name", "state", "version", "round trip", "head", "lag", "clock", "id"], &rows)?;
     out.flush()
 }
 
@@ -62,13 +62,44 @@ async fn page(client: &Client, next: Option<&str>) -> anyhow::Result<PeerList> {
     client.get::<PeerList>("/api/v1/peers", &query).await.map_err(Into::into)
 }
 
-fn row(peer: &PeerStatus) -> [String; 7] {
+/// How far its newest log reaches, and how many others it has of this run.
+fn head(peer: &PeerStatus) -> String {
+    let Some((_, head)) = peer.heads.last_key_value() else { return "-".to_owned() };
+    match peer.heads.len() - 1 {
+        0 => head.to_string(),
+        1 => format!("{head} and 1 log"),
+        more => format!("{head} and {more} logs"),
+    }
+}
+
+/// What a node has of its peers, in one line.
+pub(super) async fn summary(client: &Client) -> anyhow::Result<String> {
+    let peers = page(client, None).await?.peers;
+    let there = || peers.iter().filter(|peer| peer.state <= PeerState::Suspect);
+    let silent = there().filter(|peer| peer.state == PeerState::Suspect).count();
+    let heads: u64 = there().flat_map(|peer| peer.heads.values()).sum();
+    let lag: u64 = there().map(|peer| peer.lag).sum();
+    Ok(words(there().count(), silent, heads, lag))
+}
+
+fn words(peers: usize, silent: usize, heads: u64, lag: u64) -> String {
+    let plural = if peers == 1 { "" } else { "s" };
+    let silent = if silent == 0 { String::new() } else { format!(", {silent} silent") };
+    match (peers, lag) {
+        (0, _) => "mesh: no peers".to_owned(),
+        (_, 0) => format!("mesh: {peers} peer{plural}{silent}; all {heads} records of their logs are here"),
+        (_, lag) => {
+            format!(
+                "mesh: {peers} peer{plural}{silent}; {lag} of {heads} records of their logs are not here yet"
+            )
+        }
+    }
+}
+
+fn row(peer: &PeerStatus) -> [String; 8] {
     let state = match peer.state {
-        PeerState::Alive if peer.connected => "alive",
-        PeerState::Alive => "alive, by others",
-        PeerState::Suspect => "suspect",
-        PeerState::Left => "left",
-        PeerState::Dead => "dead",
+        PeerState::Alive if !peer.connected => "alive, by others",
+        state => state.word(),
     };
     let millis = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1} ms"));
     [
@@ -76,6 +107,7 @@ fn row(peer: &PeerStatus) -> [String; 7] {
         state.to_owned(),
         peer.version.clone(),
         millis(peer.rtt_ms),
+        head(peer),
         peer.lag.to_string(),
         millis(peer.clock_offset_ms),
         peer.id.clone(),
@@ -92,4 +124,20 @@ pub(super) fn network_key(args: &KeyArgs) -> anyhow::Result<()> {
     };
     anyhow::ensure!(!path.exists(), "{} is there already; a key is not written over", path.display());
     write_atomically(path, text.as_bytes(), 0o600).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_how_the_mesh_is() {
+        for (peers, silent, heads, lag, said) in [
+            (0, 0, 0, 0, "mesh: no peers"),
+            (1, 0, 9, 0, "mesh: 1 peer; all 9 records of their logs are here"),
+            (3, 1, 9, 2, "mesh: 3 peers, 1 silent; 2 of 9 records of their logs are not here yet"),
+        ] {
+            assert_eq!(words(peers, silent, heads, lag), said);
+        }
+    }
 }

@@ -80,6 +80,8 @@ pub(super) async fn status(reach: &Reach) -> anyhow::Result<()> {
     ))?;
     let rows: Vec<_> = status.components.iter().map(|(name, component)| row(name, component)).collect();
     out.table(["component", "state", "detail", "figures"], &rows)?;
+    out.line("")?;
+    out.line(super::peers::summary(&client).await?)?;
     out.flush()
 }
 

@@ -1,11 +1,12 @@
-//! Nodes that were told of nobody find each other: on one machine by their ports, on one network by mDNS.
+//! Nodes that were told of nobody find each other: on one machine by their ports, on one network by mDNS, after a restart by
+//! what they know from before.
 //!
-//! Both look for neighbours, so both run in network namespaces of their own, which only root can make.
+//! The first two look for neighbours, so they run in network namespaces of their own, which only root can make.
 
 use std::time::Instant;
 
-use anyhow::Result;
-use e2e::mesh::{Namespace, PATIENCE, is_inside, run_inside, until_whole};
+use anyhow::{Result, ensure};
+use e2e::mesh::{Mesh, Namespace, PATIENCE, is_inside, run_inside, until_whole};
 use e2e::node::Plan;
 use e2e::process::is_root;
 use e2e::scale;
@@ -74,4 +75,23 @@ async fn it_finds_neighbours_on_one_network_by_mdns() -> Result<()> {
     super::until_there(&other, &answer[9].0).await?;
     other.stop().await?;
     one.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_finds_its_peers_again_by_itself() -> Result<()> {
+    let mut mesh = Mesh::start("known", 2, &[]).await?;
+    for node in &mut mesh.nodes {
+        node.stop().await?;
+        ensure!(node.data_dir().join("peers.json").exists(), "no file of known peers");
+    }
+    // Nobody is told of anybody any more.
+    mesh.forget_bootstrap();
+    for node in &mut mesh.nodes {
+        node.start().await?;
+    }
+    let took = mesh.until_whole(PATIENCE).await?;
+    scale::say(&format!(
+        "two nodes that know each other from before found each other {took:?} after both were ready"
+    ));
+    mesh.stop().await
 }
