@@ -50,6 +50,7 @@ pub mod assets;
 
 pub use events::Events;
 pub use gate::Gate;
+pub use sources::list_sources;
 
 use auth::{Access, Caller};
 use limits::Bodies;
@@ -130,6 +131,7 @@ pub(crate) struct Shared {
     readers: Readers,
     answers: Answers,
     watchers: Arc<Semaphore>,
+    lookers: Semaphore,
     monitor: Monitor,
     http: Arc<Http>,
     metrics: Metrics,
@@ -163,6 +165,7 @@ impl App {
             readers: Readers::default(),
             answers: Answers::default(),
             watchers: Arc::new(Semaphore::new(watch::WATCHERS)),
+            lookers: Semaphore::new(sources::LOOKERS),
             monitor: Monitor::default(),
             http: Arc::clone(http),
         }))

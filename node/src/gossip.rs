@@ -23,6 +23,7 @@ mod news;
 mod roster;
 mod traffic;
 mod counters;
+mod lists;
 mod driver;
 
 #[cfg(test)]
@@ -46,11 +47,13 @@ use tokio_util::task::TaskTracker;
 use crate::store::Store;
 use behaviour::{Behaviour, Names};
 use driver::{Command, Driver, Parts};
+use lists::Lister;
 use repair::Repair;
 use roster::Roster;
 use spans::Span;
 
 pub use counters::{Count, Counters};
+pub use lists::{ListSources, Untold};
 pub use news::News;
 pub use roster::PeerChanges;
 pub use traffic::Traffic;
@@ -94,6 +97,7 @@ pub(crate) struct Shared {
     view: watch::Sender<Arc<View>>,
     roster: Mutex<Roster>,
     said: Mutex<Said>,
+    pub(crate) lister: Lister,
     news: mpsc::Sender<News>,
     pub(crate) counters: Counters,
 }
@@ -179,6 +183,7 @@ impl Gossip {
             view: watch::Sender::new(Arc::default()),
             roster: Mutex::default(),
             said: Mutex::default(),
+            lister: Lister::default(),
             news,
             counters,
         });
@@ -211,6 +216,7 @@ impl Gossip {
             view: watch::Sender::new(Arc::default()),
             roster: Mutex::default(),
             said: Mutex::default(),
+            lister: Lister::default(),
             news: mpsc::channel(1).0,
             counters: Counters::default(),
         };

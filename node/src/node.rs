@@ -16,12 +16,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::api::auth::Access;
-use crate::api::{Deps, Events, Gate, NodeInfo, Phase};
+use crate::api::{Deps, Events, Gate, NodeInfo, Phase, list_sources};
 use crate::config::{Config, HttpConfig, mesh};
 use crate::demo::{self, DemoFeed, DemoOptions};
 use crate::feed::Feed;
 use crate::gossip::{Gossip, GossipConfig, News, Peers};
 use crate::identity::{AdminToken, DataDir, Identity, write_atomically};
+use crate::known::Known;
 use crate::source::connector::{Connector, System};
 use crate::source::guard::Guard;
 use crate::source::request::Http;
@@ -81,12 +82,14 @@ impl Node {
         let gate = Gate::open(listener, cancel.clone(), &tracker);
         let peers = Peers::new();
         let store = open_store(&data_dir, &config, &identity, peers.clone()).await?;
-        let gossip = join(&config, &name, &identity, &store, &peers, &cancel, &tracker)?;
-        let (gossip, news) = gossip;
+        let known = Known::read(data_dir.path(), &config.network);
+        let mesh = mesh_config(&config, &name, &known)?;
+        let (gossip, news) = Gossip::start(mesh, identity.keypair(), &store, &peers, &tracker, &cancel)?;
         let (feed, events) = (Feed::new(store.clone()), Events::default());
         let demo = start_demo(&config).await?;
         let market = demo.as_ref().map(|demo| demo.addresses().http);
         let sources = open_sources(&data_dir, &config, market, &store, &events, &cancel, &tracker).await?;
+        gossip.lend(list_sources(sources.clone()));
         let (phase, phases) = watch::channel(Phase::Starting);
         let deps = Deps {
             node: describe(&config, origin, name.clone()),
@@ -102,6 +105,7 @@ impl Node {
         };
         gate.serve(deps)?;
         tracker.spawn(tell(news, events.clone(), cancel.clone()));
+        tracker.spawn(known.keep(gossip.clone(), cancel.clone()));
         sources.start();
         phase.send_replace(Phase::Ready);
         write_atomically(&data_dir.join(ADDRESS), format!("{}\n", bound.address).as_bytes(), 0o644)?;
@@ -242,24 +246,16 @@ async fn start_demo(config: &Config) -> anyhow::Result<Option<DemoFeed>> {
     DemoFeed::start(&DemoOptions::default()).await.map(Some).context("cannot start the demo feed")
 }
 
-/// Joins the mesh.
-fn join(
-    config: &Config,
-    name: &str,
-    identity: &Identity,
-    store: &Store,
-    peers: &Peers,
-    cancel: &CancellationToken,
-    tracker: &TaskTracker,
-) -> anyhow::Result<(Gossip, mpsc::Receiver<News>)> {
+/// How the mesh is joined.
+fn mesh_config(config: &Config, name: &str, known: &Known) -> anyhow::Result<GossipConfig> {
     let mesh = &config.mesh;
     let listen = if mesh.listen.is_empty() { mesh.default_listen(free_port()) } else { mesh.listen.clone() };
     let mdns = !mesh.no_mdns && mesh.named;
-    let config = GossipConfig {
+    Ok(GossipConfig {
         network: config.network.clone(),
         name: name.to_owned(),
         listen,
-        bootstrap: mesh.bootstrap.iter().cloned().chain(mesh.neighbours()).collect(),
+        bootstrap: mesh.bootstrap.iter().cloned().chain(mesh.neighbours()).chain(known.addresses()).collect(),
         named: mesh.bootstrap.len(),
         announce: mesh.announce.clone(),
         mdns,
@@ -267,8 +263,7 @@ fn join(
         origins: mesh.origins.clone(),
         origin_rate: mesh.origin_rate,
         retain_age: config.store.retain_age,
-    };
-    Gossip::start(config, identity.keypair(), store, peers, tracker, cancel)
+    })
 }
 
 /// The first port from the default one on that nobody listens on, for TCP and UDP; 0 where all are taken.

@@ -12,7 +12,7 @@ use crate::batch::{BatchError, Header, MAX_RECORDS, open_header};
 use crate::codec;
 use crate::ids::LogKey;
 
-pub use frames::{Answer, Ask, Question, Summaries, encode_batches};
+pub use frames::{Answer, Ask, Question, SourcesAsk, Summaries, encode_batches};
 
 /// The version of the protocol, as beacons name it.
 pub const PROTOCOL: u32 = 1;

@@ -269,17 +269,45 @@ pub struct SourceView {
     pub definition: SourceDefinition,
     /// How it is.
     pub status: SourceStatus,
+    /// Whose it is, where it was asked for with `?node=`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<SourceNode>,
+}
+
+/// The node that reads a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SourceNode {
+    /// Its peer id.
+    pub id: String,
+    /// Its name in dashboards.
+    pub name: String,
+}
+
+/// A node whose sources could not be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Unreachable {
+    /// Its peer id.
+    pub id: String,
+    /// Its name in dashboards.
+    pub name: String,
+    /// Why, in words.
+    pub detail: String,
 }
 
 /// `GET /api/v1/sources`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SourceList {
-    /// The sources, by name.
+    /// The sources, by name; of several nodes by their ids first.
     pub sources: Vec<SourceView>,
     /// Goes back as `page`; none where this is the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The nodes that were asked and gave no answer, by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreachable: Vec<Unreachable>,
 }
 
 /// What testing a source showed.

@@ -12,7 +12,8 @@ use crate::ids::{Hash, LogId, LogKey, Origin};
 use crate::merkle;
 use crate::record::{PublisherSignature, RecordRef, SourceRef};
 use crate::repair::{
-    Answer, Ask, Digest, ForkProof, PROTOCOL, Question, SignedHeader, Summaries, Summary, encode_batches,
+    Answer, Ask, Digest, ForkProof, PROTOCOL, Question, SignedHeader, SourcesAsk, Summaries, Summary,
+    encode_batches,
 };
 use crate::status::State;
 
@@ -175,6 +176,8 @@ fn repair(log: LogKey, first: &Sealed, second: &Sealed, other: &Sealed) -> Value
         Question::Fork(log),
         Question::Forked(fork.clone()),
         Question::Holds(ask),
+        Question::Sources(SourcesAsk { after: Some("btc".to_owned()), most: 100, name: None }),
+        Question::Sources(SourcesAsk { after: None, most: 1, name: Some("btc".to_owned()) }),
     ];
     let told = logs.iter().map(|told| Digest::bucket(told.log));
     let told = told.map(|part| (u16::try_from(part).unwrap(), digest.part(part))).collect();
@@ -184,6 +187,7 @@ fn repair(log: LogKey, first: &Sealed, second: &Sealed, other: &Sealed) -> Value
         Answer::Fork(Some(fork)).encode(),
         Answer::Noted.encode(),
         Answer::Holds(true).encode(),
+        Answer::Sources(br#"{"sources":[]}"#.to_vec()).encode(),
         Answer::Refused.encode(),
     ];
     json!({

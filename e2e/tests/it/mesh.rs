@@ -8,6 +8,7 @@ mod late;
 mod presence;
 mod apart;
 mod discovery;
+mod sources;
 
 use std::time::{Duration, Instant};
 

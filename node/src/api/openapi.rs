@@ -289,6 +289,16 @@ impl IntoResponses for NoSource {
     }
 }
 
+/// What looking at other nodes' sources can be answered with.
+pub(super) struct Looked;
+
+impl IntoResponses for Looked {
+    fn responses() -> Responses {
+        [problem(429, "As many look at other nodes' sources as the node lets; wait as Retry-After says")]
+            .into()
+    }
+}
+
 /// What a socket's handshake can be answered with.
 pub(super) struct Socket;
 

@@ -1,4 +1,6 @@
-//! The sources of this node: registered, looked at, changed, tried.
+//! The sources of this node: registered, looked at, changed, tried. Those of others are looked at only.
+
+mod others;
 
 use anode_shared::source::{SourceDefinition, SourceList, SourceTest, SourceView};
 use axum::Json;
@@ -15,6 +17,10 @@ use super::query::{Query, shorten};
 use super::records::check_media_type;
 use super::{App, Phase, openapi};
 use crate::source::{AddError, MOST};
+use others::Whose;
+
+pub(super) use others::LOOKERS;
+pub use others::list_sources;
 
 /// The longest body: above what a definition at all its bounds takes.
 const MAX_BODY: usize = 12 << 20;
@@ -31,24 +37,35 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }
 
 /// Gives the sources by name. Without the admin right, header values, bodies, frames, and a URL's user, password and query
-/// are masked.
+/// are masked; those of other nodes always are.
+///
+/// Other nodes are asked when somebody looks, for 3 s at most; `unreachable` names those that gave no answer. With `node`, each
+/// source says whose it is.
 #[utoipa::path(
     get, path = "/api/v1/sources", operation_id = "list_sources", tag = "sources",
     params(
-        ("node" = Option<String>, Query, description = "Whose: this node's peer id, or `all`; this node's without it"),
+        ("node" = Option<String>, Query, description = "Whose: a peer id, or `all`; this node's without it"),
         ("limit" = Option<u16>, Query, description = "1 to 10,000 sources; 1,000 without it"),
         ("page" = Option<String>, Query, description = "`next` of the last page"),
     ),
-    responses((status = 200, description = "A page", body = SourceList), openapi::Read, openapi::NoSource)
+    responses((status = 200, description = "A page", body = SourceList), openapi::Read, openapi::NoSource, openapi::Looked)
 )]
 async fn list(State(app): State<App>, headers: HeaderMap, uri: Uri) -> Result<Json<SourceList>, Problem> {
     let masked = !app.caller(&headers)?.is_admin();
     let query = Query::parse(uri.query(), &["node", "limit", "page"])?;
-    whose(&app, &query)?;
     let limit = query.number("limit", 1, MOST)?.unwrap_or(PAGE);
-    let (sources, more) = app.sources.list(masked, query.get("page"), limit);
+    if let Some(node) = query.get("node") {
+        let whose = Whose::read(node)?;
+        return others::list(&app, whose, masked, query.get("page"), limit).await.map(Json);
+    }
+    Ok(Json(own(&app, masked, query.get("page"), limit)))
+}
+
+/// A page of this node's sources.
+fn own(app: &App, masked: bool, after: Option<&str>, limit: usize) -> SourceList {
+    let (sources, more) = app.sources.list(masked, after, limit);
     let next = sources.last().filter(|_| more).map(|last| last.definition.name.clone());
-    Ok(Json(SourceList { sources, next }))
+    SourceList { sources, next, unreachable: Vec::new() }
 }
 
 /// Registers a source and begins to read it.
@@ -88,9 +105,9 @@ async fn test(State(app): State<App>, request: Request) -> Result<Json<SourceTes
     get, path = "/api/v1/sources/{name}", operation_id = "get_source", tag = "sources",
     params(
         ("name" = String, Path, description = "Its name"),
-        ("node" = Option<String>, Query, description = "Whose: this node's peer id; this node's without it"),
+        ("node" = Option<String>, Query, description = "Whose: a peer id; this node's without it"),
     ),
-    responses((status = 200, description = "The source", body = SourceView), openapi::Read, openapi::NoSource)
+    responses((status = 200, description = "The source", body = SourceView), openapi::Read, openapi::NoSource, openapi::Looked)
 )]
 async fn show(
     State(app): State<App>,
@@ -99,7 +116,9 @@ async fn show(
     uri: Uri,
 ) -> Result<Json<SourceView>, Problem> {
     let masked = !app.caller(&headers)?.is_admin();
-    whose(&app, &Query::parse(uri.query(), &["node"])?)?;
+    if let Some(node) = Query::parse(uri.query(), &["node"])?.get("node") {
+        return others::show(&app, Whose::read(node)?, masked, &name).await.map(Json);
+    }
     app.sources.get(&name, masked).map(Json).ok_or_else(|| AddError::Unknown.into())
 }
 
@@ -169,18 +188,6 @@ async fn resume(
 ) -> Result<Json<SourceView>, Problem> {
     may_change(&app, &headers, &uri)?;
     Ok(Json(app.sources.pause(&name, false).await?))
-}
-
-/// Lets through what is asked of this node.
-fn whose(app: &App, query: &Query) -> Result<(), Problem> {
-    let Some(node) = query.get("node") else { return Ok(()) };
-    if node == "all" || node == app.node.id.to_string() {
-        return Ok(());
-    }
-    Err(Problem::new(
-        Code::NotFound,
-        format!("this node knows no node {}; it knows itself, {}", shorten(node), app.node.id),
-    ))
 }
 
 fn may_change(app: &App, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {

@@ -449,7 +449,8 @@ async fn it_registers_shows_masks_changes_and_removes_sources() {
     let made = asked.declared("POST", "/api/v1/sources", &admin, body).await;
     assert_eq!((made.status, made.header("location")), (201, "/api/v1/sources/a"));
     assert_eq!(asked.declared("POST", "/api/v1/sources", &admin, body).await.status, 409);
-    for path in ["/api/v1/sources", "/api/v1/sources/a", "/api/v1/sources?node=all", &own] {
+    let own_one = own.replace("sources?", "sources/a?");
+    for path in ["/api/v1/sources", "/api/v1/sources/a", "/api/v1/sources?node=all", &own, &own_one] {
         let reader = asked.declared("GET", path, &[], "").await;
         let text = String::from_utf8(reader.body.clone()).unwrap();
         assert!(reader.status == 200 && !text.contains("canary") && text.contains("***"), "{path} {text}");
@@ -466,6 +467,11 @@ async fn it_registers_shows_masks_changes_and_removes_sources() {
     assert_eq!(asked.declared("POST", "/api/v1/sources", &admin, &second).await.status, 201);
     let page = asked.declared("GET", "/api/v1/sources?limit=1", &[], "").await.json();
     assert_eq!((page["sources"][0]["name"].clone(), page["next"].clone()), (json!("a"), json!("a")));
+    let page = asked.declared("GET", "/api/v1/sources?node=all&limit=1", &[], "").await.json();
+    let next = page["next"].as_str().unwrap();
+    assert_eq!((page["sources"][0]["node"]["name"].clone(), next.ends_with("/a")), (json!("tested"), true));
+    let page = asked.declared("GET", &format!("/api/v1/sources?node=all&page={next}"), &[], "").await.json();
+    assert_eq!((page["sources"][0]["name"].clone(), page["next"].clone()), (json!("b"), Value::Null));
     let page = asked.declared("GET", "/api/v1/sources?limit=1&page=a", &[], "").await.json();
     assert_eq!((page["sources"][0]["name"].clone(), page["next"].clone()), (json!("b"), Value::Null));
     assert_eq!(asked.declared("DELETE", "/api/v1/sources/a", &admin, "").await.status, 204);
@@ -538,6 +544,8 @@ async fn refuse_sources(asked: &Asked, body: &str) {
         ("DELETE", "/api/v1/sources/c", "", 404, ""),
         ("POST", "/api/v1/sources/c/resume", "", 404, ""),
         ("GET", "/api/v1/sources?node=other", "", 404, ""),
+        ("GET", "/api/v1/sources/a?node=other", "", 404, ""),
+        ("GET", "/api/v1/sources/a?node=all", "", 400, ""),
         ("GET", "/api/v1/sources?limit=0", "", 400, ""),
     ] {
         let answer = asked.declared(method, path, &admin, body).await;

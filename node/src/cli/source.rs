@@ -30,6 +30,7 @@ allowed by the node's --allow-private-sources HOST:PORT.";
 const LIST_EXAMPLES: &str = "\
 Examples:
   anode source list
+  anode source list --peer all                those of all nodes of the mesh
   anode source list --json | jq -r '.sources[] | select(.status.state != \"live\") | .name'";
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -77,6 +78,9 @@ pub(super) enum SourceSaid {
 /// The options of `anode source list`.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
+    /// Whose sources: those of a peer, by its id, or of `all` nodes; without it those of the node that is talked to
+    #[arg(long, value_name = "PEER|all")]
+    peer: Option<String>,
     #[command(flatten)]
     reach: Reach,
 }
@@ -86,6 +90,9 @@ pub(super) struct ListArgs {
 pub(super) struct ShowArgs {
     /// The source's name
     name: String,
+    /// Whose source: a peer's, by its id; without it one of the node that is talked to
+    #[arg(long, value_name = "PEER")]
+    peer: Option<String>,
     #[command(flatten)]
     reach: Reach,
 }
@@ -126,6 +133,11 @@ async fn fetch(client: &Client, name: &str) -> anyhow::Result<SourceView> {
     client.get(&path(name, ""), &Query::new()).await.map_err(refusal)
 }
 
+/// What says whose sources are meant.
+fn of(peer: Option<&str>) -> Query {
+    peer.map(|peer| ("node", peer.to_owned())).into_iter().collect()
+}
+
 /// The node's refusal, field by field where it names some.
 fn refusal(error: ClientError) -> anyhow::Error {
     match error {
@@ -138,30 +150,44 @@ fn refusal(error: ClientError) -> anyhow::Error {
 
 async fn list(args: &ListArgs) -> anyhow::Result<ExitCode> {
     let client = args.reach.client()?;
-    let sources = all(&client).await?;
+    let list = pages(&client, args.peer.as_deref()).await?;
     let mut out = Out::new();
     if args.reach.json {
-        out.json(&SourceList { sources, next: None })?;
+        out.json(&list)?;
     } else {
-        show::list(&mut out, &sources, now())?;
-        if sources.is_empty() {
+        show::list(&mut out, &list.sources, now())?;
+        if list.sources.is_empty() && list.unreachable.is_empty() {
             note("there are no sources yet; `anode source add --help` shows how to register one");
+        }
+        for node in &list.unreachable {
+            note(&format!("{} ({}) was not asked: {}", node.name, node.id, node.detail));
         }
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// All sources of a node, page after page.
+/// All sources of a node.
 pub(crate) async fn all(client: &Client) -> anyhow::Result<Vec<SourceView>> {
-    let mut sources = Vec::new();
-    let mut query = Query::new();
+    Ok(pages(client, None).await?.sources)
+}
+
+/// All sources of the node that is talked to, of a peer, or of all nodes, page after page.
+async fn pages(client: &Client, peer: Option<&str>) -> anyhow::Result<SourceList> {
+    let mut list = SourceList { sources: Vec::new(), next: None, unreachable: Vec::new() };
     loop {
+        let mut query = of(peer);
+        query.extend(list.next.take().map(|next| ("page", next)));
         let mut page: SourceList = client.get("/api/v1/sources", &query).await?;
-        sources.append(&mut page.sources);
-        match page.next {
-            Some(next) => query = vec![("page", next)],
-            None => return Ok(sources),
+        list.sources.append(&mut page.sources);
+        for node in page.unreachable {
+            if !list.unreachable.iter().any(|known| known.id == node.id) {
+                list.unreachable.push(node);
+            }
+        }
+        list.next = page.next;
+        if list.next.is_none() {
+            return Ok(list);
         }
     }
 }
@@ -169,10 +195,11 @@ pub(crate) async fn all(client: &Client) -> anyhow::Result<Vec<SourceView>> {
 async fn show_one(args: &ShowArgs) -> anyhow::Result<ExitCode> {
     let client = args.reach.client()?;
     let mut out = Out::new();
+    let (path, query) = (path(&args.name, ""), of(args.peer.as_deref()));
     if args.reach.json {
-        out.json(&client.get::<Box<RawValue>>(&path(&args.name, ""), &Query::new()).await.map_err(refusal)?)?;
+        out.json(&client.get::<Box<RawValue>>(&path, &query).await.map_err(refusal)?)?;
     } else {
-        show::one(&mut out, &fetch(&client, &args.name).await?, now())?;
+        show::one(&mut out, &client.get(&path, &query).await.map_err(refusal)?, now())?;
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anode_shared::beacon::Beacon;
 use anode_shared::ids::{LogKey, Origin};
-use anode_shared::repair::Ask;
+use anode_shared::repair::{Ask, SourcesAsk};
 use anode_shared::time::Micros;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -33,7 +33,7 @@ use super::presence::Presence;
 use super::repair::{Event, Repair};
 use super::serve;
 use super::spans::Span;
-use super::{GossipConfig, News, Shared};
+use super::{GossipConfig, News, Shared, Untold};
 use crate::store::{Change, Loaded, LogView, Store};
 use questions::{Asked, Fetched};
 
@@ -55,6 +55,8 @@ const DONE: usize = 1_024;
 pub(in crate::gossip) enum Command {
     /// Says once a peer holds a range on stable storage.
     Replicated(LogKey, Span, oneshot::Sender<bool>),
+    /// Asks a peer for its sources.
+    Sources(Origin, SourcesAsk, oneshot::Sender<Result<Vec<u8>, Untold>>),
 }
 
 /// What was done elsewhere.
@@ -269,6 +271,7 @@ impl Driver {
     fn command(&mut self, command: Command) {
         match command {
             Command::Replicated(key, span, reply) => self.ask_whether_held(key, span, reply),
+            Command::Sources(peer, ask, reply) => self.ask_for_sources(peer, ask, reply),
         }
     }
 

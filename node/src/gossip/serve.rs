@@ -26,7 +26,7 @@ pub(super) fn answer(store: &Store, question: Question) -> Bytes {
             Err(_) => Answer::Refused,
         },
         // These are answered elsewhere.
-        Question::Compare { .. } | Question::Holds(_) => Answer::Refused,
+        Question::Compare { .. } | Question::Holds(_) | Question::Sources(_) => Answer::Refused,
     }
     .encode()
     .into()

@@ -62,7 +62,7 @@ mod tests {
         let counters = gossip.counters();
         for (name, help, count) in counters.each() {
             has(&format!("{name}_total {count}"));
-            has(&format!("# HELP {name} {help}."));
+            has(&format!("# HELP {name} {help}"));
         }
         for (family, reasons) in [
             ("anode_gossip_ignored_batches", counters.ignored()),

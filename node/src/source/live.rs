@@ -137,14 +137,14 @@ impl Live {
         let changed = self.version.load(Ordering::Acquire) > version;
         let status = changed.then(|| figures.status(system_time()))?;
         drop(figures);
-        Some(SourceView { definition: self.definition.masked(), status })
+        Some(SourceView { definition: self.definition.masked(), status, node: None })
     }
 
     /// How it is shown; `masked` for whoever has not the admin right.
     pub(super) fn view(&self, masked: bool) -> SourceView {
         let definition = if masked { self.definition.masked() } else { (*self.definition).clone() };
         let status = self.figures().status(system_time());
-        SourceView { definition, status }
+        SourceView { definition, status, node: None }
     }
 
     /// Whether beats stand for seconds of a connection rather than for polls.

@@ -62,7 +62,7 @@ fn it_keeps_stages_apart() {
     check("pipeline", &["expression", "store"]);
     check("gossip", &["store"]);
     check("feed", &["store", "config", "expression"]);
-    check("metrics", &["source", "store", "feed"]);
+    check("metrics", &["gossip", "source", "store", "feed"]);
     check("api", &["gossip", "source", "store", "feed", "metrics", "config"]);
     check("config", &[]);
     check("identity", &["config"]);
@@ -78,7 +78,7 @@ fn it_keeps_pure_files_pure() {
         store.iter().map(|name| root().join(format!("node/src/store/{name}.rs"))).collect();
     let source = ["backoff", "state", "beats", "latency", "rate", "figures", "events", "flood"];
     pure.extend(source.iter().map(|name| root().join(format!("node/src/source/{name}.rs"))));
-    for name in ["spans", "dice", "rates", "clock", "members", "presence", "repair"] {
+    for name in ["spans", "dice", "rates", "clock", "members", "presence", "repair", "news", "roster"] {
         pure.extend(files(&format!("node/src/gossip/{name}")));
     }
     pure.extend(files("node/src/source/guard"));

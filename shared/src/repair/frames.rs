@@ -11,6 +11,9 @@ use crate::batch::MAX_BATCH;
 use crate::codec;
 use crate::ids::LogKey;
 
+/// The longest name of a source.
+const MAX_NAME: usize = 64;
+
 /// A range of one log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
@@ -22,6 +25,19 @@ pub struct Ask {
     pub to: u64,
     /// How many bytes of batches to send at most; one batch is sent whatever its size.
     pub most: u32,
+}
+
+/// Which of a node's sources.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourcesAsk {
+    /// Those behind this name; all without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// How many at most.
+    pub most: u32,
+    /// This one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// What one node asks another.
@@ -44,6 +60,8 @@ pub enum Question {
     Forked(ForkProof),
     /// Do you hold all of the range, synced? The answer may be long in coming.
     Holds(Ask),
+    /// Which sources do you read, and how are they?
+    Sources(SourcesAsk),
 }
 
 /// What is answered.
@@ -66,6 +84,8 @@ pub enum Answer {
     Noted,
     /// To [`Question::Holds`].
     Holds(bool),
+    /// To [`Question::Sources`]: the list as JSON, masked as for readers without the admin right.
+    Sources(Vec<u8>),
     /// The question was not understood, or is one too many.
     Refused,
 }
@@ -124,6 +144,7 @@ impl Question {
             Self::Fork(log) => frame(3, log),
             Self::Forked(proof) => frame(4, proof),
             Self::Holds(ask) => frame(5, ask),
+            Self::Sources(ask) => frame(6, ask),
         }
     }
 
@@ -146,9 +167,18 @@ impl Question {
             3 => Self::Fork(body(rest)?),
             4 => Self::Forked(body(rest)?),
             5 => Self::Holds(ask(rest)?),
+            6 => Self::Sources(sources(rest)?),
             other => return Err(RepairError::Kind(*other)),
         })
     }
+}
+
+fn sources(bytes: &[u8]) -> Result<SourcesAsk, RepairError> {
+    let ask: SourcesAsk = body(bytes)?;
+    if ask.after.iter().chain(&ask.name).any(|name| name.len() > MAX_NAME) {
+        return Err(wrong("a source's name has at most 64 bytes"));
+    }
+    Ok(ask)
 }
 
 fn ask(bytes: &[u8]) -> Result<Ask, RepairError> {
@@ -194,6 +224,7 @@ impl Answer {
             Self::Fork(proof) => frame(3, &ForkBody { proof: proof.clone() }),
             Self::Noted => vec![4],
             Self::Holds(synced) => frame(5, synced),
+            Self::Sources(json) => [&[6], &json[..]].concat(),
             Self::Refused => vec![0],
         }
     }
@@ -214,6 +245,7 @@ impl Answer {
             3 => Ok(Self::Fork(body::<ForkBody>(rest)?.proof)),
             4 => Ok(Self::Noted),
             5 => Ok(Self::Holds(body(rest)?)),
+            6 => Ok(Self::Sources(rest.to_vec())),
             other => Err(RepairError::Kind(*other)),
         }
     }

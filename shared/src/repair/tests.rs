@@ -57,6 +57,8 @@ fn it_reads_back_what_it_asks() {
         Question::Fork(log(2)),
         Question::Forked(proof),
         Question::Holds(ask),
+        Question::Sources(SourcesAsk { after: Some("a".to_owned()), most: 9, name: None }),
+        Question::Sources(SourcesAsk { after: None, most: 1, name: Some("b".repeat(64)) }),
     ] {
         let bytes = question.encode();
         assert!(bytes.len() <= MAX_QUESTION);
@@ -77,6 +79,7 @@ fn it_reads_back_what_it_answers() {
         Answer::Fork(None),
         Answer::Noted,
         Answer::Holds(true),
+        Answer::Sources(b"{}".to_vec()),
         Answer::Refused,
     ] {
         assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
@@ -96,6 +99,10 @@ fn it_refuses_frames_that_do_not_fit() {
         ("a seq 0", ask(0, 1)),
         ("an empty range", ask(2, 1)),
         ("a range without end", ask(1, u64::MAX)),
+        (
+            "a long name",
+            Question::Sources(SourcesAsk { name: Some("b".repeat(65)), ..SourcesAsk::default() }).encode(),
+        ),
         ("a long question", vec![1; MAX_QUESTION + 1]),
     ] {
         assert!(Question::decode(&bytes).is_err(), "{what}");
@@ -172,7 +179,7 @@ fn it_believes_a_head_with_its_proof_only() {
 
 proptest! {
     #[test]
-    fn it_survives_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 0..7_u8) {
+    fn it_survives_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300), kind in 0..8_u8) {
         let framed = [&[kind][..], &bytes].concat();
         let _ = (Question::decode(&framed), Answer::decode(&framed));
     }

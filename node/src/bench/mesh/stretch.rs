@@ -184,9 +184,9 @@ fn look(published: &[Published], came: &[Arrivals]) -> Found {
                     continue;
                 };
                 if node == place {
-                    here.push(after)
+                    here.push(after);
                 } else {
-                    away.push(after)
+                    away.push(after);
                 }
                 latest = latest.max(after);
             }

@@ -10,6 +10,8 @@ use crate::config::units::show_seconds;
 /// Characters of an answer and of a payload that are shown.
 const EXCERPT: usize = 2_000;
 const PAYLOAD: usize = 100;
+/// Characters of a node's name that are shown.
+const NAME: usize = 32;
 /// Answers and records of a test that are shown.
 const ANSWERS: usize = 3;
 const RECORDS: usize = 10;
@@ -40,24 +42,39 @@ pub(super) fn why(status: &SourceStatus) -> String {
     status.reason.as_deref().or(error.filter(|_| !told)).unwrap_or_default().replace('\n', " ")
 }
 
-/// A list of sources.
+/// A list of sources. Those of other nodes say whose they are.
 pub(super) fn list(out: &mut Out, sources: &[SourceView], now: Micros) -> anyhow::Result<()> {
-    let row = |view: &SourceView| {
-        let status = &view.status;
-        [
-            view.definition.name.clone(),
-            view.definition.kind.as_str().to_owned(),
-            state(status.state),
-            view.definition.topic.clone(),
-            format!("{:.1}", status.records_per_s),
-            status.records.to_string(),
-            status.errors.to_string(),
-            age(status.last_record.as_deref(), now),
-            cut(&why(status), PAYLOAD),
-        ]
-    };
-    let rows: Vec<_> = sources.iter().map(row).collect();
+    if sources.iter().any(|source| source.node.is_some()) {
+        let whose =
+            |view: &SourceView| view.node.as_ref().map_or_else(String::new, |node| cut(&node.name, NAME));
+        let rows: Vec<_> = sources.iter().map(|view| row(view, whose(view), now)).collect();
+        return out.table(
+            ["node", "name", "kind", "state", "topic", "per s", "records", "errors", "last record", "why"],
+            &rows,
+        );
+    }
+    let rows = sources.iter().map(|view| {
+        let [_, rest @ ..] = row(view, String::new(), now);
+        rest
+    });
+    let rows: Vec<_> = rows.collect();
     out.table(["name", "kind", "state", "topic", "per s", "records", "errors", "last record", "why"], &rows)
+}
+
+fn row(view: &SourceView, node: String, now: Micros) -> [String; 10] {
+    let status = &view.status;
+    [
+        node,
+        view.definition.name.clone(),
+        view.definition.kind.as_str().to_owned(),
+        state(status.state),
+        view.definition.topic.clone(),
+        format!("{:.1}", status.records_per_s),
+        status.records.to_string(),
+        status.errors.to_string(),
+        age(status.last_record.as_deref(), now),
+        cut(&why(status), PAYLOAD),
+    ]
 }
 
 /// One source: how it is, and its definition.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anode_shared::ids::{LogKey, Origin};
-use anode_shared::repair::{Answer, Ask, Question, Summaries, Summary};
+use anode_shared::repair::{Answer, Ask, Question, SourcesAsk, Summaries, Summary};
 use bytes::Bytes;
 use libp2p::request_response::{self, Message, OutboundRequestId, ResponseChannel};
 use tokio::sync::oneshot;
@@ -12,7 +12,7 @@ use tracing::debug;
 use super::{Done, Driver};
 use crate::gossip::repair::{Effect, Event, Piece};
 use crate::gossip::spans::Span;
-use crate::gossip::{inbound, peers, serve};
+use crate::gossip::{Untold, inbound, peers, serve};
 use crate::store::Store;
 
 /// How long a peer is waited for that is to hold a range: as long as a publisher waits.
@@ -32,6 +32,8 @@ pub(super) enum Asked {
     Tell,
     /// Whether a range is held: who waits for it, with others that were asked the same.
     Holds(std::sync::Arc<std::sync::Mutex<Option<oneshot::Sender<bool>>>>),
+    /// A peer's sources, for whoever looks.
+    Sources(oneshot::Sender<Result<Vec<u8>, Untold>>),
 }
 
 /// An answer that was looked at elsewhere.
@@ -137,6 +139,7 @@ impl Driver {
             return;
         }
         let Ok(place) = self.answering.clone().try_acquire_owned() else { return self.refuse(channel) };
+        let shared = self.shared.clone();
         let summaries = match &question {
             Question::Compare { digest, from, proofs } => {
                 Some((self.planner().summaries(digest, *from), *proofs))
@@ -151,7 +154,10 @@ impl Driver {
                     }
                     Answer::Summaries(summaries).encode().into()
                 }
-                None => serve::answer(&store, question),
+                None => match question {
+                    Question::Sources(ask) => shared.lister.answer(&ask),
+                    question => serve::answer(&store, question),
+                },
             };
             drop(place);
             let _ = done.blocking_send(Done::Answer(channel, frame));
@@ -177,6 +183,7 @@ impl Driver {
                 }
             }
             (Asked::Fork | Asked::Tell, Ok(_)) => {}
+            (Asked::Sources(reply), Ok(Answer::Sources(json))) => _ = reply.send(Ok(json)),
             (Asked::Holds(reply), Ok(Answer::Holds(true))) => {
                 let reply = reply.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
                 reply.map(|reply| reply.send(true));
@@ -223,6 +230,20 @@ impl Driver {
                 self.look_at_store(now);
                 self.plan(Event::Answered { id: *id, held: held.as_ref(), more: *more, pieces }, now);
             }
+        }
+    }
+
+    /// Asks a peer for its sources. Where it gives none the reply is dropped.
+    pub(super) fn ask_for_sources(
+        &mut self,
+        peer: Origin,
+        ask: SourcesAsk,
+        reply: oneshot::Sender<Result<Vec<u8>, Untold>>,
+    ) {
+        if self.members.contains_key(&peer) {
+            self.ask_peer(peer, &Question::Sources(ask), Asked::Sources(reply));
+        } else {
+            let _ = reply.send(Err(Untold::NotConnected));
         }
     }
 
