@@ -80,6 +80,13 @@ async fn it_lets_only_holders_of_the_key_in() -> Result<()> {
     // Both sides say that somebody with another key tried.
     until_log(&mesh.nodes[0], "network key").await?;
     until_log(&guest.nodes[0], "network key").await?;
+    for (node, words) in [
+        (&mesh.nodes[0], "another network key, or none"),
+        (&guest.nodes[0], "another network key, or none"),
+        (&bare.nodes[0], "this node has none"),
+    ] {
+        until_event(node, "peer_refused", words, PATIENCE).await?;
+    }
     ensure!(mesh::peers(&mesh.nodes[0]).await?.len() == 1, "a stranger is known");
     guest.stop().await?;
     bare.stop().await?;

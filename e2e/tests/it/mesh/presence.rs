@@ -1,11 +1,14 @@
 //! Who left, died, fell silent or came back is known in time.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use e2e::mesh::{Mesh, PATIENCE, until_event, until_state};
 use e2e::scale;
+use e2e::socket::Socket;
 use rustix::process::Signal;
+use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_knows_in_time_who_left_died_and_came_back() -> Result<()> {
@@ -62,5 +65,70 @@ async fn it_knows_in_time_who_fell_silent() -> Result<()> {
     let back = until_state(&mesh.nodes[0], &id, "alive", PATIENCE).await?;
     scale::say(&format!("SIGCONT: alive after {back:?}"));
     mesh.until_whole(PATIENCE).await?;
+    mesh.stop().await
+}
+
+/// Reads the watch until something holds of what it told: all peers, and the kinds of events.
+async fn watch_until(watch: &mut Socket, told: &mut Told, holds: impl Fn(&Told) -> bool) -> Result<Duration> {
+    let began = Instant::now();
+    while !holds(told) {
+        ensure!(began.elapsed() < PATIENCE, "the watch never told it: {told:?}");
+        let message = watch.json().await?;
+        if message["type"] == "peers" {
+            told.times.push(Instant::now());
+        }
+        for peer in message["peers"].as_array().into_iter().flatten() {
+            told.peers.insert(peer["id"].as_str().context("no id")?.to_owned(), peer.clone());
+        }
+        for event in message["events"].as_array().into_iter().flatten() {
+            told.events.push(event["kind"].as_str().context("no kind")?.to_owned());
+        }
+    }
+    Ok(began.elapsed())
+}
+
+/// What a watcher was told.
+#[derive(Debug, Default)]
+struct Told {
+    peers: BTreeMap<String, Value>,
+    events: Vec<String>,
+    times: Vec<Instant>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_tells_watchers_of_peers_as_they_change() -> Result<()> {
+    let mut mesh = Mesh::start("watch", 3, &[]).await?;
+    let ids = [mesh.id(0).await?, mesh.id(1).await?, mesh.id(2).await?];
+    let mut watch = mesh.nodes[0].door()?.open("/api/v1/watch").await?;
+    let mut told = Told::default();
+    let linked = |told: &Told, id: &str, other: &str| {
+        let links = told.peers.get(id).and_then(|peer| peer["links"].as_array());
+        links.is_some_and(|links| links.iter().any(|link| link["id"] == other))
+    };
+    let state =
+        |told: &Told, id: &str, state: &str| told.peers.get(id).is_some_and(|peer| peer["state"] == state);
+    let all = |told: &Told| linked(told, &ids[1], &ids[2]) && linked(told, &ids[2], &ids[1]);
+    watch_until(&mut watch, &mut told, all).await?;
+    ensure!(state(&told, &ids[1], "alive") && state(&told, &ids[2], "alive"), "{told:?}");
+
+    // A head is told of as well, without a question.
+    mesh.http(1)?.publish_numbered("watch", "w", 0..5, 5).await?;
+    let head = |told: &Told| {
+        let heads = told.peers.get(&ids[1]).and_then(|peer| peer["heads"].as_object());
+        heads.is_some_and(|heads| heads.values().any(|head| *head == 5))
+    };
+    watch_until(&mut watch, &mut told, head).await?;
+
+    mesh.nodes[2].kill()?;
+    let dead =
+        |told: &Told| state(told, &ids[2], "dead") && told.events.iter().any(|kind| kind == "peer_dead");
+    let took = watch_until(&mut watch, &mut told, dead).await?;
+    ensure!(took < Duration::from_secs(12), "told only after {took:?}");
+    ensure!(told.events.iter().any(|kind| kind == "peer_suspect"), "{told:?}");
+    let close = told.times.windows(2).filter(|pair| pair[1] - pair[0] < Duration::from_millis(500)).count();
+    ensure!(close == 0, "{close} of {} messages came too soon after another", told.times.len());
+
+    mesh.nodes[2].start().await?;
+    watch_until(&mut watch, &mut told, |told| state(told, &ids[2], "alive")).await?;
     mesh.stop().await
 }
