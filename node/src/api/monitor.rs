@@ -55,6 +55,7 @@ impl App {
             feed: self.feed.component(),
             sources: self.sources.component(),
             answers: self.sources.pipeline_figures(),
+            spoiled: self.sources.spoiled(),
             gossip: self.gossip.component(),
             addresses: self.gossip.view().addresses.clone(),
         }

@@ -17,6 +17,8 @@ use crate::store::Store;
 
 /// How many requests read at a time: each may hold 16 MiB of batches, and more would only share the same disk and cores.
 const READERS: usize = 4;
+/// How many of those judge records by a filter, which may match none of all that is stored.
+const JUDGES: usize = 2;
 /// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
 /// Memory for answers that clients have not taken yet, in KiB.
@@ -24,11 +26,27 @@ const ANSWERS_KIB: usize = 128 << 10;
 
 /// The turns of requests that read from storage.
 #[derive(Debug, Clone)]
-pub(super) struct Readers(Arc<Semaphore>);
+pub(super) struct Readers {
+    all: Arc<Semaphore>,
+    judges: Arc<Semaphore>,
+}
 
 impl Default for Readers {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(READERS)))
+        Self { all: Arc::new(Semaphore::new(READERS)), judges: Arc::new(Semaphore::new(JUDGES)) }
+    }
+}
+
+impl Readers {
+    /// A turn for one that judges records by a filter or not, or none in time.
+    async fn turn(&self, judging: bool) -> Option<[Option<OwnedSemaphorePermit>; 2]> {
+        let turns = async {
+            // First among its like, so that those who wait hold back nobody else.
+            let judge =
+                if judging { Some(Arc::clone(&self.judges).acquire_owned().await.ok()?) } else { None };
+            Some([judge, Some(Arc::clone(&self.all).acquire_owned().await.ok()?)])
+        };
+        timeout(TURN, turns).await.ok().flatten()
     }
 }
 
@@ -38,7 +56,23 @@ impl App {
         &self,
         read: impl FnOnce(&Store) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let Ok(Ok(turn)) = timeout(TURN, Arc::clone(&self.readers.0).acquire_owned()).await else {
+        self.read(false, read).await
+    }
+
+    /// The same for a request whose filter may look through all that is stored.
+    pub(super) async fn judging<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.read(true, read).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        judging: bool,
+        read: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let Some(turn) = self.readers.turn(judging).await else {
             return Err(busy("as many requests read from storage as the node lets at a time"));
         };
         let store = self.store.clone();
@@ -136,6 +170,22 @@ pub(super) fn json(body: impl Into<Bytes>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn it_lets_filters_hold_back_only_each_other() {
+        let readers = Readers::default();
+        let judging = [readers.turn(true).await.unwrap(), readers.turn(true).await.unwrap()];
+        let mut waiting: Vec<_> = (0..9).map(|_| Box::pin(readers.turn(true))).collect();
+        for turn in &mut waiting {
+            assert!(futures_util::poll!(turn.as_mut()).is_pending());
+        }
+        let plain = [readers.turn(false).await, readers.turn(false).await];
+        assert!(plain.iter().all(Option::is_some));
+        let mut fifth = Box::pin(readers.turn(false));
+        assert!(futures_util::poll!(fifth.as_mut()).is_pending(), "more than {READERS} read");
+        drop((judging, plain));
+        assert!(fifth.await.is_some());
+    }
 
     #[test]
     fn it_counts_answers_until_they_are_sent() {

@@ -31,6 +31,8 @@ pub(super) struct Figures {
     pub(super) sources: Component,
     /// What becomes of the sources' answers.
     pub(super) answers: BTreeMap<String, Value>,
+    /// Which of them make nothing, since expressions fail.
+    pub(super) spoiled: Option<String>,
     pub(super) gossip: Component,
     /// Full multiaddrs to bootstrap from.
     pub(super) addresses: Vec<String>,
@@ -182,6 +184,7 @@ fn off(why: &str) -> Component {
 fn pipeline(figures: &Figures) -> Component {
     let (state, detail) = match figures.phase {
         Phase::Starting => (Health::Degraded, Some("the node is starting".to_owned())),
+        Phase::Ready if figures.spoiled.is_some() => (Health::Degraded, figures.spoiled.clone()),
         Phase::Ready => (Health::Ok, None),
         Phase::Draining => (Health::Degraded, Some("the node is stopping".to_owned())),
     };
@@ -270,6 +273,7 @@ mod tests {
             counts: Counts::default(),
             sources: feed.clone(),
             answers: BTreeMap::new(),
+            spoiled: None,
             feed,
         }
     }
@@ -290,6 +294,14 @@ mod tests {
             assert_eq!(component.state, state);
             assert!(component.detail.unwrap_or_default().contains(words));
         }
+    }
+
+    #[test]
+    fn it_says_which_expression_fails() {
+        let spoiled = Some("an expression fails on all that comes: a: no such key: x".to_owned());
+        let figures = Figures { spoiled: spoiled.clone(), ..figures(StoreStatus::default()) };
+        let component = pipeline(&figures);
+        assert_eq!((component.state, component.detail), (Health::Degraded, spoiled));
     }
 
     #[test]

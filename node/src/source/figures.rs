@@ -1,6 +1,6 @@
 //! What is known of a source while it runs: its state, its counts, its last error, and how it is shown.
 
-use anode_shared::source::{Beat, SourceError, SourceState, SourceStatus};
+use anode_shared::source::{Beat, SourceError, SourceState, SourceStatus, Stage};
 use anode_shared::time::{Micros, to_rfc3339};
 
 use super::beats::Beats;
@@ -30,6 +30,8 @@ pub(super) struct Figures {
     pub(super) errors: u64,
     rate: Rate,
     last_error: Option<SourceError>,
+    /// Whether nothing was made since an expression failed.
+    spoiled: bool,
     last_record: Option<Micros>,
     last_value: Option<String>,
 }
@@ -46,6 +48,7 @@ impl Figures {
             errors: 0,
             rate: Rate::default(),
             last_error: None,
+            spoiled: false,
             last_record: None,
             last_value: None,
         }
@@ -53,7 +56,7 @@ impl Figures {
 
     /// The same counts, for a source whose definition was changed.
     pub(super) fn go_on(&self, machine: Machine) -> Self {
-        Self { machine, ..self.clone() }
+        Self { machine, spoiled: false, ..self.clone() }
     }
 
     /// Notes records that were made; `payload` is the last one's, where it is text.
@@ -61,6 +64,7 @@ impl Figures {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.records += u64::from(count);
         self.rate.add(now.wall / 1_000_000, count);
+        self.spoiled = false;
         self.last_record = Some(now.wall);
         self.last_value = payload.and_then(shown);
     }
@@ -69,7 +73,14 @@ impl Figures {
     pub(super) fn erred(&mut self, mut error: SourceError) {
         error.detail.truncate(error.detail.floor_char_boundary(WORDS));
         self.errors += 1;
+        self.spoiled = error.stage == Stage::Expression;
         self.last_error = Some(error);
+    }
+
+    /// What an expression failed by, where nothing was made since.
+    pub(super) fn spoiled_by(&self) -> Option<&str> {
+        let rests = matches!(self.machine.state(), SourceState::Paused | SourceState::Invalid);
+        self.last_error.as_ref().filter(|_| self.spoiled && !rests).map(|error| error.detail.as_str())
     }
 
     /// Notes a beat: one that stands for itself, or for the second that it falls in.

@@ -69,7 +69,11 @@ pub(super) async fn history(
 ) -> Result<Response, Problem> {
     app.caller(&headers)?;
     let question = Question::parse(uri.query())?;
-    let page = app.reading(move |store| question.ask(store)).await??;
+    let page = if question.filter.is_some() {
+        app.judging(move |store| question.ask(store)).await??
+    } else {
+        app.reading(move |store| question.ask(store)).await??
+    };
     app.answers.json(page)
 }
 

@@ -89,6 +89,20 @@ impl Sources {
         Component { state, detail, since: String::new(), figures: self.figures(&census, all) }
     }
 
+    /// Which sources make nothing since their expressions fail, in words.
+    pub fn spoiled(&self) -> Option<String> {
+        let registry = self.read();
+        let mut spoiled = registry.entries.iter().filter_map(|(name, entry)| {
+            let figures = entry.live.figures();
+            let detail = figures.spoiled_by()?;
+            Some(format!("{name}: {}", &detail[..detail.floor_char_boundary(REASON)]))
+        });
+        let first = spoiled.next()?;
+        let more = spoiled.count();
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        Some(format!("an expression fails on all that comes: {first}{more}"))
+    }
+
     /// What becomes of answers, as figures of the pipeline.
     pub fn pipeline_figures(&self) -> BTreeMap<String, Value> {
         let totals = self.totals();
