@@ -19,6 +19,8 @@ pub(super) struct Event {
     pub(super) event: Option<String>,
     /// The last id that was said before it ended, where one was.
     pub(super) id: Option<String>,
+    /// Whether it said that id itself, and no event before it: only then it is told from all others by it.
+    pub(super) named: bool,
 }
 
 /// A line or an event that is longer than [`LONGEST`].
@@ -37,6 +39,8 @@ pub(super) struct Events {
     event: String,
     /// The last id that was said; it stays for all later events.
     id: Option<String>,
+    /// Whether it was said since the last event, and is another than before.
+    named: bool,
     retry: Option<Duration>,
     /// Whether the last byte was a CR, so that an LF behind it is the same end of line.
     carriage: bool,
@@ -130,7 +134,9 @@ impl Events {
         let Ok(text) = std::str::from_utf8(value) else { return };
         // It goes back as a header, where control characters cannot stand.
         if value.len() <= LONGEST_ID && !text.chars().any(char::is_control) {
-            self.id = (!text.is_empty()).then(|| text.to_owned());
+            let id = (!text.is_empty()).then(|| text.to_owned());
+            self.named = id.is_some() && (self.named || id != self.id);
+            self.id = id;
         }
     }
 
@@ -145,10 +151,12 @@ impl Events {
     /// Ends the event. One without data is none.
     fn dispatch(&mut self) -> Option<Event> {
         let (data, event) = (std::mem::take(&mut self.data), std::mem::take(&mut self.event));
+        let named = std::mem::take(&mut self.named);
         std::mem::take(&mut self.any).then(|| Event {
             data,
             event: (!event.is_empty()).then_some(event),
             id: self.id.clone(),
+            named,
         })
     }
 }
@@ -168,7 +176,21 @@ mod tests {
     }
 
     fn event(data: &str, name: Option<&str>, id: Option<&str>) -> Event {
-        Event { data: data.into(), event: name.map(str::to_owned), id: id.map(str::to_owned) }
+        let id = id.map(str::to_owned);
+        Event { data: data.into(), event: name.map(str::to_owned), named: id.is_some(), id }
+    }
+
+    #[test]
+    fn it_tells_events_apart_by_ids_that_they_say_themselves() {
+        for (stream, named) in [
+            ("id: 7\ndata: 100\n\ndata: 101\n\ndata: 100\n\n", vec![true, false, false]),
+            ("id: 7\ndata: a\n\nid: 7\ndata: a\n\nid: 8\ndata: a\n\n", vec![true, false, true]),
+            ("id: 7\ndata: a\n\nid: 8\nid: 7\ndata: a\n\nid\ndata: b\n\n", vec![true, true, false]),
+            ("id: 7\n\ndata: a\n\n", vec![false]),
+        ] {
+            let found: Vec<bool> = read(stream.as_bytes(), 1_000).iter().map(|event| event.named).collect();
+            assert_eq!(found, named, "{stream:?}");
+        }
     }
 
     #[test]
@@ -195,7 +217,7 @@ mod tests {
                 vec![event("x", Some("trade"), None), event("y", None, None)],
             ),
             ("event: lone\n\n", vec![]),
-            ("id: 7\n\ndata: x\n\n", vec![event("x", None, Some("7"))]),
+            ("id: 7\n\ndata: x\n\n", vec![Event { named: false, ..event("x", None, Some("7")) }]),
             ("id: a\0b\ndata: x\n\n", vec![event("x", None, None)]),
             ("\u{feff}data: x\n\n", vec![event("x", None, None)]),
             ("\u{feff}\u{feff}data: x\n\n", vec![]),

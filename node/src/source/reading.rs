@@ -125,6 +125,8 @@ pub(super) struct Reading {
     /// Records that the store has not taken yet.
     pending: Vec<NewRecord>,
     pub(super) outbox: Outbox<(Option<Place>, Said)>,
+    /// Whether a publish was refused, so that the places of those behind it say too much.
+    refused: bool,
     slow: bool,
     /// Answers in a row that could not be decoded.
     undecoded: u32,
@@ -152,6 +154,7 @@ impl Reading {
             kept_at: None,
             pending: Vec::new(),
             outbox: Outbox::default(),
+            refused: false,
             slow: false,
             undecoded: 0,
             keys: Keys::default(),
@@ -272,27 +275,31 @@ impl Reading {
         }
     }
 
-    /// Goes on from what became of the oldest publish: keeps its place once it is on stable storage.
+    /// Goes on from what became of the oldest publish: keeps its place once it is on stable storage. Behind one that was
+    /// refused no place is kept, so that the upstream says it again; what comes twice then is known by its key.
     pub(super) async fn stored(&mut self, stored: Stored) -> Result<(), Ended> {
         match stored {
             (Ok(()), (place, _)) => {
-                self.keep(place).await;
+                self.keep(place.filter(|_| !self.refused)).await;
                 Ok(())
             }
             (Err(refused), (_, said)) => {
+                self.refused = true;
                 self.pipeline.forget(&said);
                 Err(refused.into())
             }
         }
     }
 
-    /// Waits until everything is on stable storage.
+    /// Waits until everything is on stable storage, or refused. The next attempt starts from there.
     pub(super) async fn all_stored(&mut self) -> Result<(), Ended> {
+        let mut all = Ok(());
         while !self.outbox.is_empty() {
             let stored = self.outbox.next().await;
-            self.stored(stored).await?;
+            all = all.and(self.stored(stored).await);
         }
-        Ok(())
+        self.refused = false;
+        all
     }
 
     async fn keep(&mut self, place: Option<Place>) {
@@ -301,6 +308,12 @@ impl Reading {
         if self.kept_at.is_none_or(|at| at.elapsed() >= KEEP) {
             self.keep_now().await;
         }
+    }
+
+    /// When the place is to be kept, where it is not kept yet.
+    pub(super) fn keep_due(&self) -> Option<tokio::time::Instant> {
+        let due = self.kept_at.map_or_else(Instant::now, |at| at + KEEP);
+        (self.place != self.kept).then(|| due.into())
     }
 
     /// Keeps the place where reading goes on, unless it is kept already.

@@ -64,6 +64,9 @@ async fn poll(reading: &mut Reading, cold: bool) -> Result<(), Ended> {
     let took = began.elapsed();
     let Some((answer, place)) = answered else {
         reading.live.unchanged(took);
+        if reading.keep_due().is_some_and(|due| due <= Instant::now()) {
+            reading.keep_now().await;
+        }
         return Ok(());
     };
     reading.take(Answer { took: Some(took), ..answer }, Some(place)).await?;

@@ -125,12 +125,14 @@ impl Stream {
         loop {
             let full = reading.outbox.is_full();
             let waits = !reading.outbox.is_empty();
+            let due = reading.keep_due();
             tokio::select! {
                 stored = reading.outbox.next(), if waits => reading.stored(stored).await?,
                 chunk = self.body.chunk(), if !full => match chunk? {
                     Some(bytes) => self.read(&bytes, reading).await?,
                     None => return Err(Ended::new(Stage::Connect, "the upstream ended the stream")),
                 },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => reading.keep_now().await,
                 () = sleep_until(limits.next()) => if limits.reached(&reading.live) { return Ok(()) },
             }
         }
@@ -139,11 +141,11 @@ impl Stream {
     async fn read(&mut self, bytes: &Bytes, reading: &mut Reading) -> Result<(), Ended> {
         let mut found = Vec::new();
         let framed = self.events.push(bytes, &mut found);
-        for Event { data, id, .. } in found {
+        for Event { data, id, named, .. } in found {
             let place = id.clone().map(|id| Place { event: Some(id), ..Place::default() });
+            let event = id.filter(|_| named);
             let took = self.began.take().map(|began| began.elapsed());
-            let answer =
-                Answer { bytes: data.into(), status: self.status, event: id, took, ..Answer::default() };
+            let answer = Answer { bytes: data.into(), status: self.status, event, took, ..Answer::default() };
             reading.take(answer, place).await?;
         }
         framed.map_err(|error| Ended::new(Stage::Body, error.to_string()))

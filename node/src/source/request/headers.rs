@@ -95,14 +95,12 @@ mod tests {
             ("http://a.example/", None),
             ("http://Aladdin:open%20sesame@a.example/", Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")),
             ("http://user@a.example/", Some("Basic dXNlcjo=")),
-            ("http://:p%zz@a.example/", Some("Basic OnAlenol")),
+            ("http://:p%zz@a.example/", Some("Basic OnAleno=")),
         ] {
             let (mut url, mut headers) = (Url::parse(url).unwrap(), HeaderMap::new());
             basic(&mut url, &mut headers);
             let header = headers.get(AUTHORIZATION);
-            if expected != Some("Basic OnAlenol") {
-                assert_eq!(header.map(|value| value.to_str().unwrap()), expected);
-            }
+            assert_eq!(header.map(|value| value.to_str().unwrap()), expected);
             assert!(header.is_none_or(HeaderValue::is_sensitive) && url.as_str() == "http://a.example/");
         }
         let (mut url, mut headers) = (Url::parse("http://u:p@a.example/").unwrap(), HeaderMap::new());

@@ -20,8 +20,10 @@ const MARK: &[u8] = "…".as_bytes();
 /// The values that must not be shown.
 #[derive(Default)]
 pub(super) struct Known {
-    /// The newest last.
+    /// The longest first.
     values: Vec<Value>,
+    /// How many were ever remembered.
+    next: u64,
 }
 
 /// One value and how it looks in base64.
@@ -29,6 +31,8 @@ struct Value {
     name: String,
     text: String,
     base64: Vec<String>,
+    /// How many were remembered before it.
+    number: u64,
 }
 
 impl Drop for Value {
@@ -46,15 +50,18 @@ impl Known {
         }
         let of_name = |known: &Value| known.name == name;
         if self.values.iter().filter(|known| of_name(known)).count() >= VALUES
-            && let Some(oldest) = self.values.iter().position(of_name)
+            && let Some(oldest) =
+                self.values.iter().filter(|known| of_name(known)).map(|known| known.number).min()
         {
-            self.values.remove(oldest);
+            self.values.retain(|known| known.number != oldest);
         }
         self.values.push(Value {
             name: name.to_owned(),
             text: value.to_owned(),
             base64: base64_forms(value),
+            number: self.next,
         });
+        self.next += 1;
         // The longest first: one secret may begin with another.
         self.values.sort_by_key(|known| std::cmp::Reverse(known.text.len()));
     }
@@ -204,5 +211,14 @@ mod tests {
         ] {
             assert_eq!(known.scrub(text), scrubbed, "{text}");
         }
+    }
+
+    #[test]
+    fn it_forgets_the_oldest_value_of_a_name() {
+        let mut known = Known::default();
+        let values = ["first", "the longest of all", "third", "4th"];
+        values.iter().for_each(|value| known.add("A", value));
+        let scrubbed = values.map(|value| known.scrub(value));
+        assert_eq!(scrubbed, ["first", "${secret:A}", "${secret:A}", "${secret:A}"]);
     }
 }

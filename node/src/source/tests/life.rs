@@ -121,6 +121,20 @@ async fn it_knows_events_again_that_come_after_its_place_was_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_keeps_the_place_of_a_stream_that_falls_quiet() {
+    let subject = Subject::new(1, 20.0).await;
+    subject.add("s", "/sse/0", json!({"stale_after_ms": 60_000})).await;
+    subject.becomes("s", &[Live], 5).await;
+    sleep(Duration::from_millis(500)).await;
+    subject.fault("/sse/0", "silence").await;
+    let place = subject.dir.join("sources/s.place");
+    sleep(Duration::from_millis(1_500)).await;
+    let kept = std::fs::read(&place).unwrap();
+    subject.sources.shutdown().await;
+    assert_eq!(kept, std::fs::read(&place).unwrap(), "the last place was not kept before the end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_asks_only_for_what_is_new() {
     let mut subject = Subject::new(1, 0.001).await;
     subject.add("r", "/rest/0", json!({})).await;

@@ -4,7 +4,7 @@ use super::{Found, LIMITS};
 use crate::source::{SourceDefinition, SourceKind};
 
 /// Headers that the node writes itself, or that would change what a request is.
-const OWN: [&str; 16] = [
+const OWN: [&str; 15] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -16,7 +16,6 @@ const OWN: [&str; 16] = [
     "trailer",
     "upgrade",
     "expect",
-    "accept-encoding",
     "last-event-id",
     "sec-websocket-key",
     "sec-websocket-version",
