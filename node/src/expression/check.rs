@@ -316,7 +316,8 @@ pub(crate) fn gives(at: &IdedExpr) -> Option<Gives> {
                 Some(Gives::Number)
             }
             op::CONDITIONAL => match call.args.as_slice() {
-                [_, yes, no] if gives(yes) == gives(no) => gives(yes),
+                // Each is looked at once: they may be nested as deep as expressions go.
+                [_, yes, no] => gives(yes).filter(|yes| gives(no) == Some(*yes)),
                 _ => None,
             },
             op::INDEX => None,

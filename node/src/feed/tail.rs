@@ -10,7 +10,7 @@ use super::fault::{Code, Fault};
 use super::start::{Format, Subscription};
 use super::subscriber::{Mark, Next, Sieve, Subscriber};
 use super::turns::{Away, Turns};
-use crate::store::{Item, Lag, Loaded, Opening, OpeningError, Reader, Step, Store};
+use crate::store::{Item, Lag, Loaded, Opening, OpeningError, Reader, Step, Store, Then};
 
 /// What comes back from where blocking is allowed: the reader goes there and comes back.
 enum Back {
@@ -51,6 +51,8 @@ pub struct Tail {
     sieve: Option<Sieve>,
     /// Room for what the reader is given first, as long as not all of that was read.
     first: Option<OwnedSemaphorePermit>,
+    /// Room for what is read ahead, or was last.
+    ahead: Option<OwnedSemaphorePermit>,
     /// Others are to have the thread before more is judged.
     tired: bool,
     format: Format,
@@ -88,6 +90,7 @@ impl Tail {
             turns: Arc::clone(turns),
             sieve: Some(sieve),
             first: None,
+            ahead: None,
             tired: false,
             format,
             lag: Lag::default(),
@@ -104,8 +107,20 @@ impl Tail {
         self.subscriber.take_filter_errors()
     }
 
-    /// Where the client stands, unless its reader is elsewhere: before all that was not sent.
+    /// Where the client stands, once its reader is here: before all that was not sent. None where it did not begin.
     pub async fn stand(&mut self) -> Option<Cursor> {
+        if let Place::Away(away) = &mut self.place {
+            let back = away.as_mut().await;
+            self.place = Place::Lost;
+            match back {
+                Some(Back::Step(reader, step)) => {
+                    self.place = Place::Here(reader);
+                    self.subscriber.give(step, false);
+                }
+                Some(Back::Cursor(reader, _)) => self.place = Place::Here(reader),
+                _ => return None,
+            }
+        }
         let reader = self.reader().ok()?;
         let reading = match self.cursor(reader) {
             Ok(cursor) => return Some(cursor),
@@ -269,10 +284,12 @@ impl Tail {
                 if reader.first_left() == 0 {
                     self.first = None;
                 }
-                let (ahead, all_sent) = (reader.wants_storage(), self.subscriber.is_empty());
+                // Not after an error, nor behind what is not sent yet.
+                let goes_on = step.then == Then::More && self.subscriber.is_empty() && reader.wants_storage();
                 self.place = Place::Here(reader);
                 self.subscriber.give(step, false);
-                if ahead && all_sent {
+                self.ahead = if goes_on { self.turns.ahead() } else { None };
+                if self.ahead.is_some() {
                     // What follows is read while this is sent.
                     self.read_storage()?;
                 }

@@ -16,12 +16,16 @@ const SEARCHING: usize = 2;
 /// How many ranges of records all readers together may be given first and have not read yet: some 56 MB.
 const FIRST: u32 = 1 << 20;
 
+/// How many readers may hold a step that was read ahead: some 2 MB each, and their clients may have stalled.
+const AHEAD: usize = 32;
+
 /// The turns of all readers of a node.
 #[derive(Debug)]
 pub struct Turns {
     reading: Arc<Semaphore>,
     searching: Arc<Semaphore>,
     first: Arc<Semaphore>,
+    ahead: Arc<Semaphore>,
 }
 
 impl Default for Turns {
@@ -30,6 +34,7 @@ impl Default for Turns {
             reading: Arc::new(Semaphore::new(READING)),
             searching: Arc::new(Semaphore::new(SEARCHING)),
             first: Arc::new(Semaphore::new(FIRST as usize)),
+            ahead: Arc::new(Semaphore::new(AHEAD)),
         }
     }
 }
@@ -47,6 +52,11 @@ impl Turns {
     /// The same for a reader that needs more than a round to find where it begins.
     pub fn search<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Away<T> {
         elsewhere(Arc::clone(&self.searching), work)
+    }
+
+    /// Room for a step that is read ahead, as long as there is any.
+    pub fn ahead(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.ahead).try_acquire_owned().ok()
     }
 
     /// Room for what a reader is given first, until it was read.

@@ -114,11 +114,11 @@ impl Appender {
         let sealed = std::mem::replace(&mut self.active, segment.clone());
         self.index = index;
         self.shared.segments().insert(id, segment);
-        sealed.sealed.store(true, Ordering::SeqCst);
         if let Err(error) = sealed.write_index() {
             // It is derived: the next who wants it makes it anew.
             tracing::warn!(%error, "Failed to write an index");
         }
+        sealed.sealed.store(true, Ordering::SeqCst);
         sealed.unload();
         Ok(())
     }

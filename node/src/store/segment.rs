@@ -182,7 +182,10 @@ impl Segment {
         if self.summary.get().is_none() {
             match self.read_index_part(Part::Summary).and_then(|bytes| postcard::from_bytes(&bytes).ok()) {
                 Some(summary) => _ = self.summary.set(summary),
-                None => drop(self.index()?),
+                None => {
+                    let summary = self.with_index(|index| index.summary.clone())?;
+                    let _ = self.summary.set(summary);
+                }
             }
         }
         self.summary.get().map(look).ok_or_else(|| io::Error::other("the segment's index could not be read"))

@@ -183,8 +183,27 @@ impl Shared {
     ) -> io::Result<Option<(Arc<Segment>, u32, Stored)>> {
         let asc = direction == Direction::Asc;
         let mut best: Option<(Arc<Segment>, u32, Stored)> = None;
-        for segment in self.all_segments() {
-            let reaches = |span: &Span| if asc { span.last >= seq } else { span.first <= seq };
+        let mut segments = self.all_segments();
+        if !asc {
+            segments.reverse();
+        }
+        for segment in segments {
+            let nearest = best.as_ref().map(|(.., stored)| (stored.first, stored.last));
+            if nearest.is_some_and(|(first, last)| first <= seq && seq <= last) {
+                break;
+            }
+            // An index takes megabytes: only one that may hold something nearer is read.
+            let reaches = |span: &Span| match nearest {
+                _ if asc && span.last < seq || !asc && span.first > seq => false,
+                None => true,
+                Some((first, last)) => {
+                    if asc {
+                        span.first < first
+                    } else {
+                        span.last > last
+                    }
+                }
+            };
             if !segment.with_summary(|summary| summary.spans.get(&key).is_some_and(reaches))? {
                 continue;
             }

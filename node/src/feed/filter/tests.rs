@@ -219,6 +219,14 @@ fn it_bounds_what_a_hostile_filter_costs() {
 }
 
 #[test]
+fn it_reads_nested_choices_in_time() {
+    let nested = (0..30).fold("true".to_owned(), |text, _| format!("true ? ({text}) : true"));
+    let before = thread_cpu();
+    let _ = Filter::compile(&nested);
+    assert!(thread_cpu() - before < Duration::from_secs(1), "{:?}", thread_cpu() - before);
+}
+
+#[test]
 fn it_reads_hostile_texts_in_time_on_a_small_stack() {
     let texts: Vec<String> = [
         "(", "[", "{", "a.", "a?", "a?b:", "!", "-", "- ", "a[", "a(", "1+", "a||", "a&&", "'", "\"", "\\",

@@ -60,7 +60,13 @@ impl<'a> Answer<'a> {
 
     /// A page behind another.
     pub(super) fn go_on(shared: &'a Shared, ask: &'a History<'a>, token: Token) -> Self {
-        let ranges = token.ranges.into_iter().map(|(key, low, high)| (key, (low, high))).collect();
+        let order = shared.order();
+        // Clients may make tokens up: nothing is looked for behind what this node has heard of.
+        let known =
+            |key: &LogKey, high: u64| high.min(order.logs.get(key).map_or(u64::MAX - 1, |log| log.head));
+        let ranges = token.ranges.into_iter().map(|(key, low, high)| (key, (low.max(1), known(&key, high))));
+        let ranges = ranges.filter(|(_, (low, high))| low <= high).collect();
+        drop(order);
         Self {
             shared,
             ask,
@@ -224,7 +230,7 @@ impl<'a> Answer<'a> {
 
     fn name_gaps(&mut self, key: LogKey, from: u64, to: u64) {
         let (mut from, floor) = (from, self.shared.order().logs.get(&key).map_or(1, |log| log.floor));
-        while from <= to {
+        while from <= to && to < u64::MAX {
             let end = if from < floor { to.min(floor - 1) } else { to };
             let (end, reason) = if from < floor {
                 (end, GapReason::Expired)
