@@ -85,6 +85,8 @@ pub(crate) struct Pattern {
     regex: Regex,
     /// Units for 64 bytes of text.
     weight: u64,
+    /// Bytes that it may take at most, compiled.
+    pub(crate) size: usize,
 }
 
 impl Pattern {
@@ -94,7 +96,7 @@ impl Pattern {
         };
         for (bytes, weight) in PATTERN_CLASSES {
             match build(bytes) {
-                Ok(regex) => return Ok(Self { regex, weight }),
+                Ok(regex) => return Ok(Self { regex, weight, size: bytes }),
                 Err(regex::Error::CompiledTooBig(_)) => {}
                 Err(error) => return Err(format!("the pattern cannot be read: {error}")),
             }

@@ -12,6 +12,9 @@ use super::words::{self, Class, Gives};
 /// How the patterns of `matches` are named in a rewritten expression; nobody can write an `@` in a name.
 pub(crate) const PATTERN_PREFIX: &str = "@pattern";
 
+/// Bytes that the patterns of one expression may take, compiled: subscribers keep them as long as they are there.
+const MAX_PATTERNS: usize = 512 << 10;
+
 /// Rewrites an expression in place, and gives the patterns that it names. One that was held to the strict rules is
 /// bounded by its form and needs fewer guards.
 pub(crate) fn rewrite(root: &mut IdedExpr, strict: bool) -> Result<Vec<Pattern>, Refusal> {
@@ -149,6 +152,14 @@ impl Rewriter {
     fn pattern(&mut self, id: u64, call: &mut CallExpr) -> Result<(), Refusal> {
         let text = check::pattern(call).unwrap_or_default();
         let pattern = Pattern::compile(text).map_err(|detail| Refusal { node: id, detail })?;
+        let size: usize = self.patterns.iter().map(|pattern| pattern.size).sum();
+        if size + pattern.size > MAX_PATTERNS {
+            let detail = format!(
+                "the patterns of one expression take more than {} KiB compiled; write fewer or shorter ones",
+                MAX_PATTERNS >> 10
+            );
+            return Err(Refusal { node: id, detail });
+        }
         let name = format!("{PATTERN_PREFIX}{}", self.patterns.len());
         self.patterns.push(pattern);
         call.args.pop();

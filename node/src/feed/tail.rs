@@ -272,10 +272,13 @@ impl Tail {
             Back::Failed(fault) => return Err(fault),
             Back::Opening(opening) => {
                 let sieve = self.sieve.clone().ok_or_else(lost)?;
+                // It waits for its next round with what it found so far.
+                self.first = None;
+                self.first = self.turns.hold(opening.held())?;
                 self.place = Place::Away(self.turns.search(move || look(opening, &sieve)));
             }
             Back::Opened(reader, cursor) => {
-                self.sieve = None;
+                (self.sieve, self.first) = (None, None);
                 self.first = self.turns.hold(reader.first_left())?;
                 self.place = Place::Here(reader);
                 self.began = Some(Box::new(cursor));

@@ -100,6 +100,12 @@ impl Opening {
         Ok(Self { shared, topics, cursor, search, found: Vec::new(), missing: Vec::new() })
     }
 
+    /// How many places it holds by now.
+    pub fn held(&self) -> usize {
+        let newest = if let Search::Latest { newest, .. } = &self.search { newest.len() } else { 0 };
+        self.found.len() + self.missing.len() + newest
+    }
+
     /// Looks on for what comes first; gives the reader once it is found, or none after about a quarter of a second.
     /// `keep` is the filter, for `last:N`. Blocks.
     ///

@@ -219,6 +219,14 @@ fn it_bounds_what_a_hostile_filter_costs() {
 }
 
 #[test]
+fn it_bounds_what_all_patterns_of_a_filter_take() {
+    let pattern = r"topic.matches('\\w{3}')";
+    Filter::compile(pattern).unwrap();
+    let error = Filter::compile(&vec![pattern; 20].join(" || ")).unwrap_err();
+    assert!(error.to_string().contains("compiled"), "{error}");
+}
+
+#[test]
 fn it_reads_nested_choices_in_time() {
     let nested = (0..30).fold("true".to_owned(), |text, _| format!("true ? ({text}) : true"));
     let before = thread_cpu();

@@ -1,6 +1,6 @@
 //! Answering a question about history: along each log, always on in the one whose next record comes first.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,15 +43,27 @@ pub(super) struct Answer<'a> {
 impl<'a> Answer<'a> {
     /// A question's first page.
     pub(super) fn begin(shared: &'a Shared, ask: &'a History<'a>) -> io::Result<Self> {
+        let now = (shared.options.clock)();
+        let mut cursor = Cursor::new(now);
         let (moment, heads) = {
             let order = shared.order();
-            (order.next, order.heads())
+            let heads = order.heads();
+            heads.iter().for_each(|(key, head)| cursor.set(*key, *head));
+            // Elsewhere logs may be kept that are finished and forgotten here.
+            let origins: BTreeSet<_> = heads
+                .keys()
+                .map(|key| key.origin)
+                .chain(order.forgotten().map(|(origin, _)| origin))
+                .collect();
+            for origin in origins {
+                order.finished(origin, now).into_iter().for_each(|mark| cursor.set_done(origin, mark));
+            }
+            (order.next, heads)
         };
-        let mut cursor = Cursor::new((shared.options.clock)());
-        heads.iter().for_each(|(key, head)| cursor.set(*key, *head));
         let mut answer =
             Self { shared, ask, moment, cursor, ranges: BTreeMap::new(), flags: None, gaps: BTreeMap::new() };
         for (key, head) in heads {
+            answer.name_fork(key, head);
             let range = answer.range(key, head)?;
             answer.ranges.extend(range.map(|range| (key, range)));
         }
@@ -99,10 +111,8 @@ impl<'a> Answer<'a> {
                 Some((batch, index)) => {
                     if self.is_shown(&batch, index) {
                         // A page holds whole batches in memory, however little of them it shows.
-                        let again = records
-                            .last()
-                            .is_some_and(|(last, _): &(Arc<Loaded>, usize)| Arc::ptr_eq(last, &batch));
-                        bytes += if again { 0 } else { batch.bytes().len() };
+                        bytes += if walk.counted { 0 } else { batch.bytes().len() };
+                        walk.counted = true;
                         records.push((batch.clone(), index));
                     }
                     heap.extend(self.step(walk, batch, index)?);
@@ -143,6 +153,19 @@ impl<'a> Answer<'a> {
         let in_time = self.ask.since.is_none_or(|since| record.time >= since)
             && self.ask.until.is_none_or(|until| record.time < until);
         in_time && self.ask.topics.matches(record.topic) && (self.ask.keep)(batch, index)
+    }
+
+    /// Names what lies behind a fork.
+    fn name_fork(&mut self, key: LogKey, head: u64) {
+        let Some(end) = self.shared.order().logs.get(&key).and_then(|log| log.forked) else { return };
+        let from = match self.ask.after.map(|cursor| cursor.seen(key)) {
+            None => end,
+            Some(Seen::UpTo(seq)) => end.max(seq.saturating_add(1)),
+            Some(Seen::Done | Seen::FromHead) => return,
+        };
+        if from <= head {
+            self.gaps.insert((key, from), Gap { log: key, from, to: head, reason: GapReason::Forked });
+        }
     }
 
     /// The lowest and the highest seq of a log that may be shown.
@@ -199,7 +222,8 @@ impl<'a> Answer<'a> {
         } else {
             (stored.time_last, stored.key, stored.last)
         };
-        Walk { key: stored.key, at, batch: None, stored, segment, number, direction: self.ask.direction }
+        let direction = self.ask.direction;
+        Walk { key: stored.key, at, batch: None, counted: false, stored, segment, number, direction }
     }
 
     /// Goes up the log to the batch that holds `seq`, or the next one, and names what is missing between.

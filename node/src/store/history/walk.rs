@@ -20,6 +20,8 @@ pub(super) struct Walk {
     /// What is to be looked at next, as a sort key: of a record, or of a batch that is not loaded yet.
     pub(super) at: Key,
     pub(super) batch: Option<(Arc<Loaded>, usize)>,
+    /// Whether the page holds its batch already.
+    pub(super) counted: bool,
     pub(super) stored: Stored,
     pub(super) segment: Arc<Segment>,
     pub(super) number: u32,
