@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
+mod look;
+pub mod roles;
 mod tools;
 
 use tools::Tools;
@@ -180,6 +182,13 @@ impl Browser {
         // An answer comes behind the events before it.
         self.run("return 0").await?;
         Ok(std::mem::take(&mut self.tools.lock().await.log))
+    }
+
+    /// Agrees to, or declines, what the page asks from now on in windows of its own; gives what it asked until now.
+    pub async fn answer(&self, agrees: bool) -> Vec<String> {
+        let mut tools = self.tools.lock().await;
+        tools.agrees = agrees;
+        std::mem::take(&mut tools.asked)
     }
 
     /// Runs a command of the developer tools.

@@ -7,7 +7,10 @@ use wasm_bindgen::JsCast as _;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Element, EventTarget, HtmlDocument, HtmlElement, HtmlTextAreaElement, MouseEvent, Storage};
+use web_sys::{
+    Element, Event, EventTarget, HtmlDocument, HtmlElement, HtmlTextAreaElement, MouseEvent,
+    ScrollIntoViewOptions, ScrollLogicalPosition, Storage,
+};
 
 /// Milliseconds since the Unix epoch.
 pub fn now() -> f64 {
@@ -74,6 +77,24 @@ pub fn on_links(go: impl Fn(&str) -> bool + 'static) {
     closure.forget();
 }
 
+/// Has the browser ask before the page is closed or loaded anew, wherever `is_unsaved`.
+pub fn on_unload(is_unsaved: impl Fn() -> bool + 'static) {
+    let closure = Closure::<dyn Fn(Event)>::new(move |event: Event| {
+        if is_unsaved() {
+            event.prevent_default();
+        }
+    });
+    // Fails only for listeners that are no functions.
+    let _ = window().add_event_listener_with_callback("beforeunload", closure.as_ref().unchecked_ref());
+    closure.forget();
+}
+
+/// Asks a question that is answered by yes or no.
+pub fn agrees(question: &str) -> bool {
+    // Refused only where pages may not ask: then nothing keeps the visitor.
+    window().confirm_with_message(question).unwrap_or(true)
+}
+
 /// Moves the focus to the element of that id, once it is there.
 pub fn focus(id: String) {
     request_animation_frame(move || {
@@ -84,6 +105,14 @@ pub fn focus(id: String) {
             let _ = element.focus();
         }
     });
+}
+
+/// Shows the element of that id, where it is out of sight.
+pub fn reveal(id: &str) {
+    let Some(element) = document().get_element_by_id(id) else { return };
+    let options = ScrollIntoViewOptions::new();
+    options.set_block(ScrollLogicalPosition::Nearest);
+    element.scroll_into_view_with_scroll_into_view_options(&options);
 }
 
 /// Shows the top of the page.

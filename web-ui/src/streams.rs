@@ -16,6 +16,7 @@ use crate::browser;
 use crate::live::on_attention;
 use crate::state::access::Access;
 use crate::state::figures::figures;
+use crate::state::form::Form;
 use crate::state::link::Link;
 use crate::state::question::Question;
 use crate::state::records::Records;
@@ -61,6 +62,8 @@ pub struct Page {
     pub caught_up: RwSignal<bool>,
     /// Whether this browser may change anything.
     pub access: RwSignal<Access>,
+    /// The form that is open, and what stood in it at first.
+    pub draft: RwSignal<Option<(RwSignal<Form>, Form)>>,
     streams: StoredValue<Option<Rc<Streams>>, LocalStorage>,
 }
 
@@ -102,6 +105,7 @@ impl Page {
             records: RwSignal::default(),
             caught_up: RwSignal::default(),
             access: RwSignal::default(),
+            draft: RwSignal::default(),
             streams: StoredValue::new_local(None),
         };
         let streams = Rc::new(Streams { watch: watch::Watch::open(page), feed: feed::Feed::open(page) });
@@ -134,10 +138,24 @@ impl Page {
         if location.route() == Route::Unknown {
             return false;
         }
-        browser::push_address(address);
-        browser::scroll_to_top();
-        self.arrive(location);
+        if self.may_leave() {
+            browser::push_address(address);
+            browser::scroll_to_top();
+            self.arrive(location);
+        }
         true
+    }
+
+    /// Whether something was written into the open form that would be lost.
+    fn is_unsaved(self) -> bool {
+        let draft = self.draft.get_untracked();
+        // The form of a page that was left is gone, and what stood in it no matter.
+        draft.is_some_and(|(form, start)| form.try_get_untracked().is_some_and(|form| form != start))
+    }
+
+    /// Asks whether what was written may be lost, where there is such.
+    fn may_leave(self) -> bool {
+        !self.is_unsaved() || browser::agrees("What you wrote is not saved. Leave all the same?")
     }
 
     fn arrive(self, location: Location) {
@@ -148,6 +166,8 @@ impl Page {
                 self.with_streams(|streams| streams.feed.ask());
             }
         }
+        self.draft.set(None);
+        self.notice.set(None);
         self.location.set(location);
         self.attend();
     }
@@ -222,7 +242,16 @@ impl Page {
                 }
             }
         });
-        browser::listen(&window(), "popstate", move || self.arrive(browser::location()));
+        browser::listen(&window(), "popstate", move || {
+            if self.may_leave() {
+                return self.arrive(browser::location());
+            }
+            let stayed = self.location.get_untracked();
+            browser::push_address(&format!("{}{}", stayed.path, stayed.query));
+        });
+        // Another tab got a token, or forgot it.
+        browser::listen(&window(), "storage", move || self.look_at_token());
+        browser::on_unload(move || self.is_unsaved());
         browser::on_links(move |address| self.go(address));
     }
 

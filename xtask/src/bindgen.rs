@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use wasm_bindgen_cli_support::Bindgen;
 
 use crate::command::root;
+use crate::dist::glue;
 use crate::version::check_bindgen;
 
 /// Writes `web_ui.js` and `web_ui_bg.wasm`, and what they import, into an emptied folder.
@@ -26,5 +27,9 @@ pub(crate) fn generate(module: &Path, folder: &Path) -> Result<()> {
         .typescript(false)
         .remove_name_section(true)
         .remove_producers_section(true)
-        .generate(folder)
+        .generate(folder)?;
+    let [script, binary] = ["web_ui.js", "web_ui_bg.wasm"].map(|name| folder.join(name));
+    let (shorter, smaller) = glue::shrink(&fs::read_to_string(&script)?, &fs::read(&binary)?)?;
+    fs::write(script, shorter)?;
+    Ok(fs::write(binary, smaller)?)
 }

@@ -14,29 +14,42 @@ pub(super) struct Tools {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     calls: u64,
     pub(super) log: Vec<(String, String)>,
+    /// What the page asked in windows of its own, and how the next such question is answered.
+    pub(super) asked: Vec<String>,
+    pub(super) agrees: bool,
 }
 
 impl Tools {
     pub(super) async fn connect(url: &str) -> Result<Self> {
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
         let (stream, _) = tokio_tungstenite::connect_async_with_config(url, Some(config), true).await?;
-        Ok(Self { stream, calls: 0, log: Vec::new() })
+        Ok(Self { stream, calls: 0, log: Vec::new(), asked: Vec::new(), agrees: true })
     }
 
     pub(super) async fn call(&mut self, command: &str, params: &Value) -> Result<Value> {
-        self.calls += 1;
-        let call = json!({ "id": self.calls, "method": command, "params": params });
-        self.stream.send(Message::text(call.to_string())).await?;
+        let id = self.send(command, params).await?;
         loop {
             let message = self.stream.next().await.context("the browser is gone")??;
             let Message::Text(text) = message else { continue };
             let value: Value = serde_json::from_str(&text)?;
-            if value["id"] == self.calls {
+            if value["id"] == id {
                 ensure!(value["error"].is_null(), "{command}: {}", value["error"]);
                 return Ok(value["result"].clone());
             }
             self.log.extend(logged(&value));
+            if value["method"] == "Page.javascriptDialogOpening" {
+                // Until it is answered the page stands still, and so would the call.
+                self.asked.push(value["params"]["message"].as_str().unwrap_or("").to_owned());
+                self.send("Page.handleJavaScriptDialog", &json!({ "accept": self.agrees })).await?;
+            }
         }
+    }
+
+    async fn send(&mut self, command: &str, params: &Value) -> Result<u64> {
+        self.calls += 1;
+        let call = json!({ "id": self.calls, "method": command, "params": params });
+        self.stream.send(Message::text(call.to_string())).await?;
+        Ok(self.calls)
     }
 }
 

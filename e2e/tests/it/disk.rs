@@ -17,7 +17,7 @@ use tokio::time::sleep;
 const MOUNT: &str =
     "mkdir -p anode-data && mount -t tmpfs -o size=64m tmpfs anode-data && exec \"$0\" \"$@\"";
 
-async fn on_a_small_disk(args: &[&str]) -> Result<Option<Node>> {
+pub(crate) async fn on_a_small_disk(args: &[&str]) -> Result<Option<Node>> {
     if !is_root() {
         say("disk: skipped, only root may mount a small file system");
         return Ok(None);

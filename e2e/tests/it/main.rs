@@ -23,4 +23,5 @@ mod disk;
 mod mesh;
 mod sources;
 mod page;
+mod browser;
 mod readme;

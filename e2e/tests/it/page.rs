@@ -1,6 +1,5 @@
 //! The page in a real browser: records arrive live, a restart is shown and resumed, nothing is lost or doubled.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -62,25 +61,6 @@ async fn push(node: &Node, topic: &str, name: &str, count: usize) -> Result<Vec<
     Ok(published.into_iter().map(|(id, _)| id.to_string()).collect())
 }
 
-fn pictures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/e2e-pictures")
-}
-
-async fn take_pictures(browser: &Browser, name: &str) -> Result<()> {
-    for screen in SCREENS {
-        for dark in [false, true] {
-            browser.show_as(screen, dark).await?;
-            sleep(Duration::from_millis(150)).await;
-            let wide =
-                browser.run("return document.documentElement.scrollWidth <= window.innerWidth").await?;
-            ensure!(wide == true, "{name}: the page is wider than a {}", screen.name);
-            let light = if dark { "dark" } else { "light" };
-            browser.picture(&pictures().join(format!("{name}-{}-{light}.png", screen.name))).await?;
-        }
-    }
-    browser.show_as(SCREENS[0], false).await
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_shows_live_records_and_survives_a_restart() -> Result<()> {
     // The page comes back to the same address, so this node has a fixed one.
@@ -91,14 +71,14 @@ async fn it_shows_live_records_and_survives_a_restart() -> Result<()> {
     browser.open(&format!("{}/records", node.url())).await?;
     state(&browser, "live").await?;
     ensure_light(&browser, &node).await?;
-    take_pictures(&browser, "empty").await?;
+    browser.look("records-empty").await?;
     let mut ids = push(&node, "page.a", "a", 5).await?;
     shows(&browser, &ids).await.context("live")?;
-    take_pictures(&browser, "live").await?;
+    browser.look("records-live").await?;
 
     node.kill()?;
     state(&browser, "offline").await.context("after kill -9")?;
-    take_pictures(&browser, "offline").await?;
+    browser.look("records-offline").await?;
     node.start().await?;
     // Pushed before the page is back: only a resume shows these.
     ids.extend(push(&node, "page.a", "b", 5).await?);
@@ -135,7 +115,7 @@ async fn it_shows_live_records_and_survives_a_restart() -> Result<()> {
         )
         .await
         .context("a bad filter is explained")?;
-    take_pictures(&browser, "error").await?;
+    browser.look("records-error").await?;
     browser.fill(&field("Filter"), "payload.i >= 1").await?;
     state(&browser, "live").await?;
     sleep(Duration::from_millis(300)).await;

@@ -16,7 +16,7 @@ use e2e::market::Market;
 use e2e::node::{Node, Plan};
 
 /// A feed of so many instruments that change once a second, and a node that may read it.
-async fn with_market(instruments: usize) -> Result<(Market, Node)> {
+pub(crate) async fn with_market(instruments: usize) -> Result<(Market, Node)> {
     let market = Market::start(instruments, 1.0).await?;
     let node = Plan::new().args(&["--allow-private-sources", &market.allowed()]).start().await?;
     Ok((market, node))

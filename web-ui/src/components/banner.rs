@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use super::el::{el, memo, part};
 use super::page;
 use super::shape::Shape;
-use crate::state::ago::ago;
+use crate::state::ago::span;
 use crate::state::link::Link;
 use anode_shared::status::State;
 
@@ -27,7 +27,8 @@ pub fn Banner() -> impl IntoView {
                 "The node shows nothing without a token: {why}. Open the link that `anode link` prints."
             );
         }
-        format!("Not connected: what is shown is from {}.", ago(page.heard_at.get(), page.now.get()))
+        let age = ((page.now.get() - page.heard_at.get()) / 1e3).max(0.0);
+        format!("Not connected: what is shown is {} old.", span(age))
     };
     part(move || {
         state.get().map(|(state, is_refused)| {

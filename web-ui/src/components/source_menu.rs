@@ -96,6 +96,10 @@ fn Items(name: String, source: Source, open: RwSignal<Option<String>>) -> impl I
     let is_paused = memo(move || {
         source.with(|source| source.as_ref().is_some_and(|source| source.status.state == SourceState::Paused))
     });
+    let is_stuck = memo(move || {
+        let state = source.with(|source| source.as_ref().map(|source| source.status.state));
+        matches!(state, Some(SourceState::BackingOff | SourceState::AuthFailed | SourceState::Stale))
+    });
     let topic =
         source.with_untracked(|source| source.as_ref().map(|source| pattern(&source.definition.topic)));
     let records = format!("/records?topics={}", percent(&topic.unwrap_or_default()));
@@ -104,13 +108,30 @@ fn Items(name: String, source: Source, open: RwSignal<Option<String>>) -> impl I
         let order = if is_paused.get_untracked() { Order::Resume } else { Order::Pause };
         tell(page, ordered.clone(), order);
     };
-    let deleted = name.clone();
+    let (deleted, tried) = (name.clone(), name.clone());
+    let again = move || {
+        let name = tried.clone();
+        // Resuming one that is not paused tries it at once.
+        let act = move || tell(page, name.clone(), Order::Resume);
+        is_stuck.get().then(|| view! { <Item text="Try now" act open /> })
+    };
     let go = move |address: String| {
         move || {
             page.go(&address);
         }
     };
-    el("div").class("menu").attr("role", "menu").attr("aria-label", format!("Actions for {name}")).put(view! { <Item id=format!("menu-{name}") text="Live records" changes=false act=go(records) open /> }).put(view! { <Item text=move || if is_paused.get() { "Resume" } else { "Pause" } act=pause open /> }).put(view! { <Item text="Edit" act=go(format!("/sources/{name}/edit")) open /> }).put(view! { <Item text="Duplicate" act=go(format!("/sources/new?from={name}")) open /> }).put(view! { <Item text="Delete" act=move || remove(page, deleted.clone()) open /> }).view()
+    let pause_word = move || if is_paused.get() { "Resume" } else { "Pause" };
+    el("div")
+        .class("menu")
+        .attr("role", "menu")
+        .attr("aria-label", format!("Actions for {name}"))
+        .put(view! { <Item id=format!("menu-{name}") text="Live records" changes=false act=go(records) open /> })
+        .put(view! { <Item text=pause_word act=pause open /> })
+        .put(part(again))
+        .put(view! { <Item text="Edit" act=go(format!("/sources/{name}/edit")) open /> })
+        .put(view! { <Item text="Duplicate" act=go(format!("/sources/new?from={name}")) open /> })
+        .put(view! { <Item text="Delete" act=move || remove(page, deleted.clone()) open /> })
+        .view()
 }
 
 /// One thing that can be done.

@@ -9,13 +9,16 @@ use super::json_tree::{JsonTree, Pick};
 use super::shape::Shape;
 use crate::state::form::Field;
 use crate::state::json::pretty;
-use crate::state::number::bytes;
+use crate::state::number::{bytes, fixed};
 use crate::state::tree::{self, Step, expression, of_each, where_there};
 use crate::state::trial::{phases, verdict};
 use anode_shared::status::State;
 
 /// How many of the records are shown.
 const RECORDS: usize = 20;
+
+/// The element that says what came of a test.
+pub const VERDICT: &str = "trial-verdict";
 
 /// What a test is, where none was made.
 const EMPTY: &str = "Test asks the feed once, or listens for up to 5 s, and registers nothing. Here you see what came, how long \
@@ -72,7 +75,14 @@ pub fn TrialView(
         .class("panel trial")
         .attr("aria-labelledby", "trial-title")
         .put(el("h2").attr("id", "trial-title").put("Test result"))
-        .put(el("p").class("verdict").attr("role", "status").put(part(shape)).put(part(said)))
+        .put(
+            el("p")
+                .attr("id", VERDICT)
+                .class("verdict")
+                .attr("role", "status")
+                .put(part(shape))
+                .put(part(said)),
+        )
         .put(part(move || {
             is_old.get().then(|| {
                 el("p")
@@ -122,7 +132,7 @@ fn PhaseBar(phases: Phases) -> impl IntoView {
     let bars = all
         .iter()
         .map(|phase| {
-            let (x, width) = (format!("{:.2}", phase.from), format!("{:.2}", phase.width));
+            let (x, width) = (fixed(phase.from, 2), fixed(phase.width, 2));
             view! { <rect class=phase.id x=x y="0" width=width height="10" /> }.into_any()
         })
         .collect::<Vec<_>>();

@@ -1,5 +1,6 @@
 //! The form for a source: new, changed or doubled.
 
+use anode_shared::source::FieldError;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use web_sys::Event;
@@ -8,16 +9,17 @@ use crate::api::{self, Problem};
 use crate::browser;
 use crate::components::access::{AccessHint, REASON};
 use crate::components::control::alert;
-use crate::components::el::{Show, el, live, memo, part, skeleton, together};
+use crate::components::el::{el, live, memo, part, skeleton, together};
 use crate::components::field::Editing;
 use crate::components::page;
 use crate::components::source_fields::SourceFields;
 use crate::components::steps::Snippet;
 use crate::components::title::title;
-use crate::components::trial::{Trial, TrialView};
+use crate::components::trial::{Trial, TrialView, VERDICT};
 use crate::state::command::{curl, json};
 use crate::state::form::Form;
 use crate::state::route::Location;
+use crate::state::sources::Sources;
 use crate::streams::Page;
 
 /// The page.
@@ -49,14 +51,15 @@ pub fn SourceForm(
         ]),
         Some(Ok(form)) => view! { <Body form is_there /> }.into_any(),
     };
-    together(vec![title(name), view! { <AccessHint /> }.into_any(), part(body).show()])
+    together(vec![title(name), part(body)])
 }
 
 #[component]
 fn Body(form: Form, is_there: bool) -> impl IntoView {
     let page = page();
-    let editing = Editing::new(form);
+    let editing = Editing::new(form.clone());
     provide_context(editing);
+    page.draft.set(Some((editing.form, form)));
     let (trial, is_saving) = (RwSignal::new(Trial::None), RwSignal::new(false));
     let is_barred = memo(move || !page.access.get().may_change());
     let is_testing = memo(move || trial.with(|trial| *trial == Trial::Running));
@@ -94,6 +97,7 @@ fn Body(form: Form, is_there: bool) -> impl IntoView {
                 .put(
                     el("div")
                         .class("bar")
+                        .put(view! { <AccessHint /> })
                         .put(
                             el("button")
                                 .attr("type", "button")
@@ -175,9 +179,11 @@ fn test(editing: Editing, trial: RwSignal<Trial>) {
                     && let Some(field) = &error.field
                 {
                     let (field, detail) = (field.clone(), error.detail.clone());
-                    editing.errors.set(vec![anode_shared::source::FieldError { field, detail }]);
+                    editing.errors.set(vec![FieldError { field, detail }]);
                 }
                 trial.set(Trial::Done { definition: Box::new(definition), test: Box::new(test) });
+                // On a phone it stands below the form.
+                browser::reveal(VERDICT);
             }
             Err(problem) => {
                 trial.set(Trial::None);
@@ -201,13 +207,21 @@ fn save(page: Page, editing: Editing, is_saving: RwSignal<bool>, is_there: bool)
         match answer {
             Ok(()) => {
                 let words = if is_there { "saved" } else { "registered" };
-                page.say(format!("{} is {words}.", definition.name), false);
+                page.draft.set(None);
                 page.go("/sources");
+                page.say(format!("{} is {words}.", definition.name), false);
                 page.fresh.set(Some(definition.name));
             }
             Err(problem) => {
                 if matches!(problem.status, 401 | 403) {
                     page.look_at_token();
+                }
+                let is_taken = |sources: &Option<Sources>| {
+                    sources.as_ref().is_some_and(|sources| sources.get(&definition.name).is_some())
+                };
+                if problem.status == 409 && page.sources.with_untracked(is_taken) {
+                    let detail = "there is a source of this name already".to_owned();
+                    return editing.show(vec![FieldError { field: "name".to_owned(), detail }]);
                 }
                 editing.show_problem(problem);
             }

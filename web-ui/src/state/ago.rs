@@ -1,5 +1,7 @@
 //! Times in words.
 
+use super::number::whole;
+
 /// Says how long ago something was; `then` and `now` are milliseconds since the Unix epoch.
 /// A clock that is ahead of ours is no reason to talk of the future.
 pub fn ago(then: f64, now: f64) -> String {
@@ -15,7 +17,7 @@ fn largest(seconds: f64) -> String {
         s if s < 86_400.0 => (3_600.0, "h"),
         _ => (86_400.0, "d"),
     };
-    format!("{} {unit}", (seconds / size).floor())
+    format!("{} {unit}", whole((seconds / size).floor()))
 }
 
 /// A duration in its two largest units: `3 min 12 s`, `2 d 4 h`.

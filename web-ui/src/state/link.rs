@@ -1,5 +1,7 @@
 //! How the page is connected to the node.
 
+use super::number::whole;
+
 /// The state of one socket.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Link {
@@ -47,7 +49,7 @@ pub fn connection(watch: Link, feed: Link) -> Connection {
 /// The whole seconds until `retry_at`, as words; `now` is in milliseconds.
 pub fn countdown(retry_at: f64, now: f64) -> String {
     let seconds = ((retry_at - now) / 1_000.0).ceil();
-    if seconds < 1.0 { "trying again".to_owned() } else { format!("next try in {seconds} s") }
+    if seconds < 1.0 { "trying again".to_owned() } else { format!("next try in {} s", whole(seconds)) }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub fn bytes(value: f64) -> String {
 pub fn millis(value: f64) -> String {
     match value.abs() {
         v if v < 10.0 => format!("{} ms", trimmed(value, 2)),
-        v if v < 1e3 => format!("{} ms", value.round()),
+        v if v < 1e3 => format!("{} ms", fixed(value, 0)),
         v if v < 60e3 => format!("{} s", trimmed(value / 1e3, 1)),
         _ => super::ago::span(value / 1e3),
     }
@@ -43,7 +43,7 @@ fn scaled(value: f64, step: f64, units: &[&str]) -> String {
         unit += 1;
     }
     let digits = match value.abs() {
-        _ if unit == 0 => 0,
+        _ if unit == 0 => 0_u32,
         v if v < 10.0 => 2,
         v if v < 100.0 => 1,
         _ => 0,
@@ -51,16 +51,42 @@ fn scaled(value: f64, step: f64, units: &[&str]) -> String {
     format!("{}{}", trimmed(value, digits), units[unit])
 }
 
-fn trimmed(value: f64, digits: usize) -> String {
-    let text = format!("{value:.digits$}");
+fn trimmed(value: f64, digits: u32) -> String {
+    let text = fixed(value, digits);
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
+/// A number with so many digits behind its point. What `format!` brings along for numbers with a point is many times as
+/// large as this.
+pub fn fixed(value: f64, digits: u32) -> String {
+    let step = 10_u64.pow(digits);
+    #[expect(clippy::cast_precision_loss, reason = "a power of ten with few digits")]
+    let whole = whole(value.abs() * step as f64);
+    let sign = if value < 0.0 && whole > 0 { "-" } else { "" };
+    if digits == 0 {
+        return format!("{sign}{whole}");
+    }
+    let (whole, rest) = (whole / step, whole % step);
+    let width = digits as usize;
+    format!("{sign}{whole}.{rest:0width$}")
+}
+
+/// The nearest whole number that is not negative.
+pub fn whole(value: f64) -> u64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "what is out of bounds stays at them"
+    )]
+    let whole = value.round() as u64;
+    whole
+}
+
 fn grouped(value: f64) -> String {
-    let digits = format!("{:.0}", value.abs());
+    let digits = whole(value.abs()).to_string();
     let mut out = String::from(if value < 0.0 { "-" } else { "" });
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);

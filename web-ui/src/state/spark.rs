@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 
+use super::number::{fixed, whole};
+
 /// How many samples are kept, one a second.
 pub const SAMPLES: usize = 60;
 /// The width of a sparkline in its own units.
@@ -41,9 +43,9 @@ pub fn paths(samples: &[f64]) -> (String, String) {
     for (place, sample) in samples.iter().enumerate() {
         let x = first + step() * small(place);
         let y = if top > 0.0 { HEIGHT - 1.0 - sample / top * (HEIGHT - 3.0) } else { HEIGHT - 1.0 };
-        let _ = write!(line, "{}{x:.1} {y:.1}", if place == 0 { "M" } else { "L" });
+        let _ = write!(line, "{}{} {}", if place == 0 { "M" } else { "L" }, fixed(x, 1), fixed(y, 1));
     }
-    let area = format!("{line}L{WIDTH} {HEIGHT}L{first:.1} {HEIGHT}Z");
+    let area = format!("{line}L{} {}L{} {}Z", whole(WIDTH), whole(HEIGHT), fixed(first, 1), whole(HEIGHT));
     (line, area)
 }
 
