@@ -1,12 +1,13 @@
 //! The mesh: batches spread to all nodes, what was lost is repaired, and every node knows of every other.
 //!
 //! What decides is pure and knows neither sockets nor clocks: [`presence`] (who is there), [`members`] (who is let in and
-//! linked), [`rates`], [`clock`] (whose clock is wrong) and [`repair`] (what is missing, and whom to ask). Each takes an event
+//! linked), [`rates`], [`conduct`] (who breaks the rules), [`clock`] (whose clock is wrong) and [`repair`] (what is missing, and whom to ask). Each takes an event
 //! and the time, and gives effects. [`driver`] owns libp2p's swarm and carries both ways.
 
 pub mod spans;
 pub mod dice;
 pub mod rates;
+pub mod conduct;
 pub mod clock;
 pub mod members;
 pub mod presence;
@@ -28,6 +29,8 @@ mod driver;
 
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod swarms;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -87,6 +90,8 @@ pub struct GossipConfig {
     pub origins: Option<BTreeSet<Origin>>,
     /// Bytes a second that are taken of each origin by gossip.
     pub origin_rate: u64,
+    /// How often it speaks in a mesh of ordinary size.
+    pub pace: Duration,
     /// Records older than this are not fetched.
     pub retain_age: Duration,
 }

@@ -20,6 +20,7 @@ use crate::api::{Deps, Events, Gate, NodeInfo, Phase, list_sources};
 use crate::config::{Config, HttpConfig, mesh};
 use crate::demo::{self, DemoFeed, DemoOptions};
 use crate::feed::Feed;
+use crate::gossip::presence::INTERVAL;
 use crate::gossip::{Gossip, GossipConfig, News, Peers};
 use crate::identity::{AdminToken, DataDir, Identity, write_atomically};
 use crate::known::Known;
@@ -262,6 +263,7 @@ fn mesh_config(config: &Config, name: &str, known: &Known) -> anyhow::Result<Gos
         network_key: mesh.key()?,
         origins: mesh.origins.clone(),
         origin_rate: mesh.origin_rate,
+        pace: INTERVAL,
         retain_age: config.store.retain_age,
     })
 }

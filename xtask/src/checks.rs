@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::command::{cargo, root, run};
 use crate::screen::say;
 use crate::steps::{Step, run_all};
-use crate::{system, ui};
+use crate::{npm, system, ui};
 
 /// One selection for every cargo command here, as another one means other features of shared dependencies
 /// and a second build of them. This crate is apart, as cargo built it alone to run it.
@@ -46,7 +46,8 @@ pub(crate) fn check() -> Result<()> {
 fn steps(scale: Scale) -> Vec<Step> {
     let install = Step::new("tools", "Run the command above by hand, then this again.", || {
         system::ensure_components()?;
-        system::ensure_programs(system::TESTS)
+        system::ensure_programs(system::TESTS)?;
+        npm::ensure_packages()
     });
     let fmt = Step::new("formatting", "`cargo fmt --all` repairs it.", || {
         run(&mut cargo(["fmt", "--all", "--check"]))

@@ -9,6 +9,7 @@ mod wasm;
 mod bindgen;
 mod dist;
 mod system;
+mod npm;
 mod steps;
 mod command;
 mod version;

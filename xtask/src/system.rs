@@ -48,6 +48,13 @@ pub(crate) const TESTS: &[Need] = &[
         debian: "iproute2",
         ubuntu: "iproute2",
     },
+    Need {
+        what_for: "a libp2p peer in JavaScript joins the mesh",
+        programs: &["node"],
+        debian: "nodejs",
+        ubuntu: "nodejs",
+    },
+    Need { what_for: "its packages are installed", programs: &["npm"], debian: "npm", ubuntu: "npm" },
     Need { what_for: "the README's snippets are run", programs: &["curl"], debian: "curl", ubuntu: "curl" },
 ];
 
@@ -157,13 +164,13 @@ mod tests {
     fn it_finds_the_packages_that_are_missing() {
         let debian = "PRETTY_NAME=\"Debian\"\nID=debian\n";
         let ubuntu = "NAME=\"Ubuntu\"\nID=ubuntu\nID_LIKE=debian\n";
-        let all = ["chromium", "strace", "python3", "ip", "curl"];
+        let all = ["chromium", "strace", "python3", "ip", "node", "npm", "curl"];
         for (there, os, expected) in [
             (&all[..], debian, ""),
             (&all[1..], debian, "chromium"),
             (&all[1..], ubuntu, "chromium-browser"),
-            (&["google-chrome", "python3"], ubuntu, "strace iproute2 curl"),
-            (&[], "", "chromium strace python3 iproute2 curl"),
+            (&["google-chrome", "python3", "node"], ubuntu, "strace iproute2 npm curl"),
+            (&[], "", "chromium strace python3 iproute2 nodejs npm curl"),
         ] {
             let missing = missing(TESTS, |name| there.contains(&name));
             assert_eq!(packages(&missing, os).join(" "), expected, "{there:?}");

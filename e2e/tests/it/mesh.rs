@@ -9,6 +9,9 @@ mod presence;
 mod apart;
 mod discovery;
 mod sources;
+mod hostile;
+mod javascript;
+mod many;
 
 use std::time::{Duration, Instant};
 

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use anode_shared::batch::MAX_BATCH;
 use anyhow::anyhow;
 use libp2p::gossipsub::{
     self, IdentTopic, IdentityTransform, MessageAuthenticity, MessageId, PeerScoreParams,
@@ -30,6 +31,8 @@ const MAX_CONTROL: usize = 1 << 20;
 const QUEUE: usize = 256;
 /// Connections to peers that gossip: design's 20 links, each up to twice while both sides dial, and visitors.
 const MAX_CONNECTIONS: u32 = 128;
+/// Connections that others made, of these: the rest is for those that this node makes, whoever crowds in.
+const MAX_INCOMING: u32 = 96;
 /// Connections in both directions between two nodes while they agree on one.
 const MAX_PER_PEER: u32 = 4;
 /// Above this share of the machine's memory no more connections are taken.
@@ -38,6 +41,12 @@ const MEMORY_SHARE: f64 = 0.8;
 const MAX_STREAMS: usize = 64;
 /// How long a question may take: longer than `ack=replicated` is held open.
 const QUESTION: Duration = Duration::from_secs(15);
+
+// Read-ahead counts against the first; of the second's kind five thousand come at once, each with a tag and a length; and what
+// waits for one slow peer is a copy of each batch.
+const _: () = assert!(
+    MAX_TRANSMIT >= 4 * MAX_BATCH && MAX_CONTROL > 5_000 * (MESSAGE_ID + 2) && QUEUE * MAX_BATCH <= 64 << 20
+);
 
 /// All protocols of a node.
 #[derive(NetworkBehaviour)]
@@ -111,6 +120,7 @@ impl Behaviour {
             .with_max_pending_incoming(Some(MAX_CONNECTIONS))
             .with_max_pending_outgoing(Some(MAX_CONNECTIONS))
             .with_max_established(Some(MAX_CONNECTIONS))
+            .with_max_established_incoming(Some(MAX_INCOMING))
             .with_max_established_per_peer(Some(MAX_PER_PEER));
         Ok(Self {
             gossipsub: gossipsub(names)?,
@@ -127,6 +137,8 @@ impl Behaviour {
 
 fn kad_config(names: &Names) -> anyhow::Result<kad::Config> {
     let mut config = kad::Config::new(names.protocol("kad")?);
+    // Only peers are looked up here: nobody else's records are kept.
+    config.set_record_filtering(kad::StoreInserts::FilterBoth);
     config.set_periodic_bootstrap_interval(Some(Duration::from_secs(60)));
     Ok(config)
 }
@@ -195,3 +207,6 @@ fn scores(names: &Names) -> PeerScoreParams {
 pub(super) fn message_id(message: &gossipsub::Message) -> MessageId {
     MessageId::new(&Sha256::digest(&message.data)[..MESSAGE_ID])
 }
+
+#[cfg(test)]
+mod tests;

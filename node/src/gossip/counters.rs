@@ -61,6 +61,7 @@ pub struct Counters {
     pub batches_forwarded: AtomicU64,
     pub slow_peers: AtomicU64,
     pub links_renewed: AtomicU64,
+    pub peers_cut: AtomicU64,
     pub batches_repaired: AtomicU64,
     pub records_repaired: AtomicU64,
     pub questions_asked: AtomicU64,
@@ -89,7 +90,7 @@ impl Counters {
         // Whoever adds a counter is made to name it.
         let Self {
             batches_sent, batch_bytes_sent, batches_missed, batches_received, batch_bytes_received, beacons_received, batches_taken,
-            batches_held, batches_forwarded, slow_peers, links_renewed, batches_repaired, records_repaired, questions_asked,
+            batches_held, batches_forwarded, slow_peers, links_renewed, peers_cut, batches_repaired, records_repaired, questions_asked,
             questions_failed, answer_bytes_received, questions_answered, questions_refused, answer_bytes_sent, traffic,
             in_flight: _, ignored: _, rejected: _,
         } = self;
@@ -106,6 +107,7 @@ impl Counters {
             ("anode_gossip_forwarded_batches", "Batches of others that were handed on", batches_forwarded),
             ("anode_gossip_slow_peers", "Times that a peer was too slow for gossip", slow_peers),
             ("anode_gossip_renewed_links", "Links that had died silently and were closed", links_renewed),
+            ("anode_gossip_cut_peers", "Peers that broke the rules, or never said what they speak, and were disconnected", peers_cut),
             ("anode_gossip_sent_bytes", "Bytes sent on the streams of all connections", sent),
             ("anode_gossip_received_bytes", "Bytes that came on the streams of all connections", received),
             ("anode_repair_batches", "Batches that repair stored", batches_repaired),
@@ -213,6 +215,10 @@ impl Counters {
 
     pub(super) fn slow_peer(&self) {
         more(&self.slow_peers, 1);
+    }
+
+    pub(super) fn cut(&self) {
+        more(&self.peers_cut, 1);
     }
 
     pub(super) fn renewed(&self) {

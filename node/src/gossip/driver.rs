@@ -5,7 +5,7 @@ mod messages;
 mod questions;
 mod report;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use futures_util::StreamExt as _;
 use libp2p::multiaddr::Multiaddr;
-use libp2p::request_response::{OutboundRequestId, ResponseChannel};
+use libp2p::request_response::{InboundRequestId, OutboundRequestId, ResponseChannel};
 use libp2p::swarm::{ConnectionId, Swarm};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use super::behaviour::{Behaviour, Names};
 use super::clock::Clock;
+use super::conduct::{Conduct, Kind, Offence};
 use super::inbound::{Judged, Lanes};
 use super::members::{Admission, Links, Target};
 use super::news::Teller;
@@ -39,8 +40,13 @@ use questions::{Asked, Fetched};
 
 /// How often the pure parts are told of the time.
 const TICK: Duration = Duration::from_millis(50);
+/// How soon after a beacon another one may leave for those who came meanwhile, for each peer that is there: fifty nodes that find
+/// each other at once would otherwise speak thousands of times, each time to all.
+const AGAIN: Duration = Duration::from_millis(20);
 /// How often what the API shows is made anew.
 const SHOW: Duration = Duration::from_millis(500);
+/// How much longer that takes for each peer, as the picture grows with the square of their number.
+const SHOW_PEER: Duration = Duration::from_millis(20);
 /// How long the last beacon may take to leave.
 const LEAVING: Duration = Duration::from_millis(300);
 /// Answers that are put together at once for all peers: each may hold 2 MiB.
@@ -85,6 +91,7 @@ pub(super) struct Driver {
     /// Shared with the store's readers, who ask whether waiting is worth while.
     repair: Arc<Mutex<Repair>>,
     admission: Admission,
+    conduct: Conduct,
     lanes: Lanes,
     judged: mpsc::Receiver<Judged>,
     own: mpsc::Receiver<Arc<Loaded>>,
@@ -93,6 +100,12 @@ pub(super) struct Driver {
     answering: Arc<Semaphore>,
     storing: Arc<Semaphore>,
     asked: HashMap<OutboundRequestId, Asked>,
+    /// Questions of peers whose answers have not left yet.
+    open: HashMap<InboundRequestId, (Origin, Kind)>,
+    /// Peers that are connected and not cut off.
+    connected: HashSet<Origin>,
+    /// Connected peers that have not said yet what they speak, and since when.
+    strangers: HashMap<Origin, Instant>,
     /// Peers that answered by identify that they are of this mesh.
     members: HashMap<Origin, Member>,
     dials: HashMap<ConnectionId, Target>,
@@ -100,6 +113,7 @@ pub(super) struct Driver {
     /// Addresses at which others say that they see this node.
     observed: VecDeque<Multiaddr>,
     next_beacon: Instant,
+    last_beacon: Option<Instant>,
     next_show: Instant,
     next_complaint: Instant,
     teller: Teller,
@@ -140,7 +154,7 @@ impl Driver {
         tracker.spawn(super::outbound::run(store.clone(), to_own, cancel.clone()));
         Self {
             lanes: Lanes::open(&store, &to_judged, &tracker),
-            presence: Presence::new(me, run),
+            presence: Presence::new(me, run).speaking(config.pace),
             links: Links::new(me, config.bootstrap.len(), rand::random()),
             clock: Clock::default(),
             repair,
@@ -149,6 +163,7 @@ impl Driver {
                 protocol: anode_shared::repair::PROTOCOL,
                 origins: config.origins.clone(),
             },
+            conduct: Conduct::default(),
             swarm,
             names,
             config,
@@ -165,11 +180,15 @@ impl Driver {
             answering: Arc::new(Semaphore::new(ANSWERS)),
             storing: Arc::new(Semaphore::new(FETCHED)),
             asked: HashMap::new(),
+            open: HashMap::new(),
+            connected: HashSet::new(),
+            strangers: HashMap::new(),
             members: HashMap::new(),
             dials: HashMap::new(),
             addresses: HashMap::new(),
             observed: VecDeque::new(),
             next_beacon: Instant::now(),
+            last_beacon: None,
             next_show: Instant::now(),
             next_complaint: Instant::now(),
             teller: Teller::default(),
@@ -212,11 +231,11 @@ impl Driver {
         let effects = self.links.handle(super::members::Event::Tick, now);
         effects.into_iter().for_each(|effect| self.link_effect(effect, now));
         if self.next_beacon <= now {
-            self.next_beacon = now + self.presence.interval();
-            self.speak(false);
+            self.speak_now(now);
         }
+        self.look_at_strangers(now);
         if self.next_show <= now {
-            self.next_show = now + SHOW;
+            self.next_show = now + SHOW + SHOW_PEER * self.presence.count();
             self.show(now);
         }
     }
@@ -272,6 +291,23 @@ impl Driver {
         match command {
             Command::Replicated(key, span, reply) => self.ask_whether_held(key, span, reply),
             Command::Sources(peer, ask, reply) => self.ask_for_sources(peer, ask, reply),
+        }
+    }
+
+    /// Notes what a peer did that none should, and cuts it off where that was too much.
+    fn offend(&mut self, peer: Origin, offence: Offence, now: Instant) {
+        if self.conduct.offend(peer, offence, now) {
+            self.shared.counters.cut();
+            tracing::warn!(%peer, "A peer {} and is cut off for a while", offence.words());
+            self.news(News::Cut { peer, what: offence.words() });
+            self.disconnect(peer);
+        }
+    }
+
+    /// Closes all connections to a peer.
+    fn disconnect(&mut self, peer: Origin) {
+        if let Some(peer) = super::peers::peer_id(peer) {
+            let _ = self.swarm.disconnect_peer_id(peer);
         }
     }
 

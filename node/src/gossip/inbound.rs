@@ -42,6 +42,8 @@ pub(super) struct Judged {
     pub(super) id: MessageId,
     pub(super) from: PeerId,
     pub(super) origin: Origin,
+    /// How long it is.
+    pub(super) bytes: usize,
     pub(super) verdict: Verdict,
 }
 
@@ -77,8 +79,10 @@ async fn run(store: Store, mut lane: mpsc::Receiver<Gossiped>, judged: mpsc::Sen
             Some(done) = under_way.next() => if judged.send(done).await.is_err() { return },
             next = lane.recv(), if under_way.len() < UNDER_WAY => match next {
                 Some(Gossiped { id, from, origin, bytes }) => {
-                    let accepting = store.accept(bytes);
-                    under_way.push(async move { Judged { id, from, origin, verdict: accepting.await } });
+                    let (length, accepting) = (bytes.len(), store.accept(bytes));
+                    under_way.push(async move {
+                        Judged { id, from, origin, bytes: length, verdict: accepting.await }
+                    });
                 }
                 None if under_way.is_empty() => return,
                 None => {

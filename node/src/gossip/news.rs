@@ -70,6 +70,13 @@ pub enum News {
         /// In what time.
         took: Duration,
     },
+    /// A peer broke the rules again and again and is cut off for a while.
+    Cut {
+        /// Which.
+        peer: Origin,
+        /// What it did, after "it".
+        what: &'static str,
+    },
     /// Two nodes speak with one identity.
     Twin {
         /// Which.
@@ -107,6 +114,9 @@ impl News {
             }
             Self::Repaired { records, took } => {
                 (Level::Info, "records_repaired", format!("peers gave {records} records that were missing here, in {:.1} s; nothing is missing now", took.as_secs_f64()))
+            }
+            Self::Cut { peer, what } => {
+                (Level::Warn, "peer_cut", format!("{peer} {what} and is cut off for ten minutes"))
             }
             Self::Twin { own: true, .. } => (
                 Level::Error,

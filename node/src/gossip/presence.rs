@@ -163,6 +163,7 @@ impl Peer {
 pub struct Presence {
     me: Origin,
     run: u64,
+    pace: Duration,
     peers: BTreeMap<Origin, Peer>,
     /// Connections, also to peers that were not heard yet.
     connected: std::collections::BTreeSet<Origin>,
@@ -172,7 +173,25 @@ pub struct Presence {
 impl Presence {
     /// Begins with the own identity and run.
     pub fn new(me: Origin, run: u64) -> Self {
-        Self { me, run, peers: BTreeMap::new(), connected: std::collections::BTreeSet::new(), own: None }
+        Self {
+            me,
+            run,
+            pace: INTERVAL,
+            peers: BTreeMap::new(),
+            connected: std::collections::BTreeSet::new(),
+            own: None,
+        }
+    }
+
+    /// Lets the node speak at another pace than [`INTERVAL`].
+    #[must_use]
+    pub fn speaking(self, pace: Duration) -> Self {
+        Self { pace, ..self }
+    }
+
+    /// How many peers are known.
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.peers.len()).unwrap_or(u32::MAX)
     }
 
     /// All known peers.
@@ -195,7 +214,7 @@ impl Presence {
         let there = self.peers.values().filter(|peer| peer.state <= PeerState::Suspect).count() as u64 + 1;
         let most = Duration::from_millis(u64::from(anode_shared::beacon::MAX_INTERVAL_MS));
         (INTERVAL * u32::try_from(there).unwrap_or(u32::MAX) / u32::try_from(FULL_RATE).unwrap_or(1))
-            .clamp(INTERVAL, most)
+            .clamp(self.pace, most)
     }
 
     /// Takes what happened.

@@ -265,7 +265,12 @@ impl Repair {
         (missing.fold(0, u64::saturating_add), self.flights.len())
     }
 
-    /// Takes bytes of an origin's rate for a batch that came by gossip; says no where it must wait for repair.
+    /// Whether batches of an origin are taken by gossip now; where its rate is used up they wait for repair.
+    pub fn may_take(&self, origin: Origin, now: Instant) -> bool {
+        self.rates.open(origin, now)
+    }
+
+    /// Takes bytes of an origin's rate for a batch that came by gossip; says no where it is used up.
     pub fn takes(&mut self, origin: Origin, bytes: u64, now: Instant) -> bool {
         self.rates.take(origin, bytes, now)
     }

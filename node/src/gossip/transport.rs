@@ -36,7 +36,11 @@ pub(super) fn transport(identity: &Keypair, network_key: Option<PreSharedKey>) -
 }
 
 /// Proves on a stream who is at its ends, and shares it among protocols.
-fn secure<T>(streams: T, identity: &Keypair, network_key: Option<PreSharedKey>) -> anyhow::Result<Transport>
+pub(super) fn secure<T>(
+    streams: T,
+    identity: &Keypair,
+    network_key: Option<PreSharedKey>,
+) -> anyhow::Result<Transport>
 where
     T: libp2p::Transport + Send + Unpin + 'static,
     T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,

@@ -90,6 +90,7 @@ pub(super) fn component(view: &View, counters: &Counters) -> Component {
         ("batches_not_gossiped", read(&counters.batches_missed)),
         ("messages_rejected", json!(rejected)),
         ("links_renewed", read(&counters.links_renewed)),
+        ("peers_cut", read(&counters.peers_cut)),
     ];
     let figures = figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     Component { state, detail, since: String::new(), figures }

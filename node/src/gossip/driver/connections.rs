@@ -26,6 +26,8 @@ const MOST_PEERS: usize = 4_096;
 const OTHER_KEY: &str = "; perhaps it has another network key, or none";
 /// How often strangers with another key are told of, who may try for ever.
 const COMPLAINT: Duration = Duration::from_secs(10);
+/// How long a connected peer may take to say what it speaks; who says nothing holds a place that others want.
+const STRANGE: Duration = Duration::from_secs(8);
 /// Addresses at which this node was seen.
 const MOST_OBSERVED: usize = 4;
 
@@ -98,8 +100,15 @@ impl Driver {
         first: bool,
         now: Instant,
     ) {
+        if self.conduct.is_cut(origin, now) {
+            dialled.into_iter().for_each(|target| _ = self.links.handle(members::Event::Failed(target), now));
+            return self.disconnect(origin);
+        }
         if let ConnectedPoint::Dialer { address, .. } = endpoint {
             self.remember(origin, address.clone());
+        }
+        if self.connected.insert(origin) {
+            self.strangers.insert(origin, now);
         }
         let bootstrap = match dialled {
             Some(Target::Bootstrap(number)) => Some(number),
@@ -113,6 +122,10 @@ impl Driver {
     }
 
     fn closed(&mut self, origin: Origin, now: Instant) {
+        self.strangers.remove(&origin);
+        if !self.connected.remove(&origin) {
+            return;
+        }
         self.links.handle(members::Event::Closed(origin), now);
         let effects = self.presence.handle(presence::Event::Closed(origin), now);
         self.presence_effects(effects, now);
@@ -121,9 +134,22 @@ impl Driver {
         }
     }
 
+    /// Ends connections whose other end never said what it speaks.
+    pub(super) fn look_at_strangers(&mut self, now: Instant) {
+        let late = self.strangers.iter().filter(|(_, since)| **since + STRANGE <= now);
+        let late: Vec<Origin> = late.map(|(peer, _)| *peer).collect();
+        for peer in late {
+            self.strangers.remove(&peer);
+            self.shared.counters.cut();
+            debug!(%peer, "A peer never said what it speaks");
+            self.disconnect(peer);
+        }
+    }
+
     /// A peer said what it speaks: it is of this mesh, or it is told off.
     fn identified(&mut self, peer: PeerId, said: identify::Info, now: Instant) {
         let Some(origin) = peers::origin(&peer) else { return };
+        self.strangers.remove(&origin);
         if said.protocol_version != self.names.version {
             let theirs: String = said.protocol_version.chars().take(100).collect();
             warn!(%peer, ours = self.names.version, theirs, "A node of another network or protocol was turned away");
@@ -143,7 +169,7 @@ impl Driver {
             self.members.insert(origin, Member::default());
             self.plan(repair::Event::Connected(origin), now);
             // It learns at once who this is, and this node is not thought dead while it comes up.
-            self.speak(false);
+            self.greet(now);
         }
     }
 
@@ -224,11 +250,7 @@ impl Driver {
     pub(super) fn link_effect(&mut self, effect: members::Effect, now: Instant) {
         match effect {
             members::Effect::Dial(target) => self.dial(target, now),
-            members::Effect::Drop(origin) => {
-                if let Some(peer) = peers::peer_id(origin) {
-                    let _ = self.swarm.disconnect_peer_id(peer);
-                }
-            }
+            members::Effect::Drop(origin) => self.disconnect(origin),
         }
     }
 
@@ -243,6 +265,7 @@ impl Driver {
                     None => DialOpts::unknown_peer_id().address(address.clone()).build(),
                 })
             }
+            Target::Peer(origin) if self.conduct.is_cut(origin, now) => None,
             Target::Peer(origin) => peers::peer_id(origin).map(|peer| {
                 DialOpts::peer_id(peer)
                     .condition(PeerCondition::DisconnectedAndNotDialing)
@@ -250,7 +273,10 @@ impl Driver {
                     .build()
             }),
         };
-        let Some(options) = options else { return };
+        let Some(options) = options else {
+            self.links.handle(members::Event::Failed(target), now);
+            return;
+        };
         let connection = options.connection_id();
         self.dials.insert(connection, target);
         if let Err(error) = self.swarm.dial(options) {

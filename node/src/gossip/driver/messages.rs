@@ -10,11 +10,12 @@ use libp2p::PeerId;
 use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, MessageId, PublishError, TopicHash};
 use tracing::{debug, warn};
 
-use super::Driver;
+use super::{AGAIN, Driver};
+use crate::gossip::conduct::Offence;
 use crate::gossip::counters::{Ignored, Rejected};
 use crate::gossip::inbound::{Gossiped, Judged, acceptance};
 use crate::gossip::{peers, presence, repair};
-use crate::store::Loaded;
+use crate::store::{Loaded, Verdict};
 
 impl Driver {
     /// Hands an own batch to all peers. What cannot be handed on now, repair carries.
@@ -29,6 +30,20 @@ impl Driver {
                 debug!(%error, "Gossip did not take a batch; repair carries it");
             }
         }
+    }
+
+    /// Speaks to somebody who just came: at once, or with all who came since the last beacon.
+    pub(super) fn greet(&mut self, now: Instant) {
+        match self.last_beacon.map(|last| last + AGAIN * self.presence.count()) {
+            Some(again) if again > now => self.next_beacon = self.next_beacon.min(again),
+            _ => self.speak_now(now),
+        }
+    }
+
+    pub(super) fn speak_now(&mut self, now: Instant) {
+        self.next_beacon = now + self.presence.interval();
+        self.last_beacon = Some(now);
+        self.speak(false);
     }
 
     /// Says what this node has to say of itself.
@@ -46,7 +61,7 @@ impl Driver {
                 self.message(propagation_source, message_id, message, now);
             }
             gossipsub::Event::Subscribed { topic, .. } if topic == self.names.presence.hash() => {
-                self.speak(false);
+                self.greet(now);
             }
             gossipsub::Event::GossipsubNotSupported { peer_id } => {
                 debug!(peer = %peer_id, "A peer speaks no gossipsub");
@@ -62,11 +77,11 @@ impl Driver {
     fn message(&mut self, from: PeerId, id: MessageId, message: gossipsub::Message, now: Instant) {
         if message.topic == self.names.presence.hash() {
             self.shared.counters.beacon();
-            let verdict = self.beacon_message(&message.data, now);
-            return self.report(&id, &from, verdict);
+            let verdict = self.beacon_message(&from, &message.data, now);
+            return self.report(&id, &from, verdict, now);
         }
         let Some(verdict) = self.batch_message(from, &id, message, now) else { return };
-        self.report(&id, &from, verdict);
+        self.report(&id, &from, verdict, now);
     }
 
     /// What becomes of a batch at once; none where it is on its way to the store.
@@ -91,11 +106,14 @@ impl Driver {
         if origin == self.me {
             return Some(self.ignore(Ignored::Own));
         }
-        self.planner().handle(repair::Event::Gossiped(origin), now);
+        // What it names as its origin is not proved yet, unless that one sent it: it counts for nothing before it was judged.
+        if peers::origin(&from) == Some(origin) {
+            self.planner().handle(repair::Event::Gossiped(origin), now);
+        }
         if !self.admission.keeps(origin) {
             return Some(self.ignore(Ignored::Unwanted));
         }
-        if !self.planner().takes(origin, bytes.len() as u64, now) {
+        if !self.planner().may_take(origin, now) {
             return Some(self.ignore(Ignored::Rate));
         }
         if !self.lanes.put(Gossiped { id: id.clone(), from, origin, bytes }) {
@@ -121,14 +139,19 @@ impl Driver {
     }
 
     pub(super) fn judged(&mut self, judged: Judged) {
-        let Judged { id, from, origin, verdict } = judged;
+        let (Judged { id, from, origin, bytes, verdict }, now) = (judged, Instant::now());
+        if matches!(verdict, Verdict::Taken | Verdict::Held | Verdict::Old) {
+            let mut planner = self.planner();
+            planner.takes(origin, bytes as u64, now);
+            planner.handle(repair::Event::Gossiped(origin), now);
+        }
         let all_linked = peers::origin(&from) == Some(origin) && self.all_link_to(origin);
         self.shared.counters.judged(&verdict);
         let verdict = acceptance(&verdict, all_linked);
         if matches!(verdict, MessageAcceptance::Accept) {
             self.shared.counters.forwarded();
         }
-        self.report(&id, &from, verdict);
+        self.report(&id, &from, verdict, now);
     }
 
     /// Whether all peers of this node are linked to an origin themselves, so that they get its batches without this node.
@@ -139,11 +162,20 @@ impl Driver {
         })
     }
 
-    fn report(&mut self, id: &MessageId, from: &PeerId, verdict: MessageAcceptance) {
+    fn report(&mut self, id: &MessageId, from: &PeerId, verdict: MessageAcceptance, now: Instant) {
+        let rejects = matches!(verdict, MessageAcceptance::Reject);
         self.swarm.behaviour_mut().gossipsub.report_message_validation_result(id, from, verdict);
+        if rejects {
+            peers::origin(from).into_iter().for_each(|from| self.offend(from, Offence::Message, now));
+        }
     }
 
-    fn beacon_message(&mut self, bytes: &[u8], now: Instant) -> MessageAcceptance {
+    fn beacon_message(&mut self, from: &PeerId, bytes: &[u8], now: Instant) -> MessageAcceptance {
+        let Some(sender) = peers::origin(from) else { return MessageAcceptance::Ignore };
+        if !self.conduct.hears_sender(sender, bytes.len(), now) {
+            self.offend(sender, Offence::Chatter, now);
+            return MessageAcceptance::Ignore;
+        }
         let beacon = match Beacon::open(bytes) {
             Ok(beacon) => beacon,
             Err(error) => {
@@ -154,6 +186,13 @@ impl Driver {
         if let Err(refusal) = self.admission.admit(&beacon.network, beacon.protocol) {
             warn!(peer = %beacon.origin, %refusal, "A beacon of another mesh came");
             return self.reject(Rejected::Beacon);
+        }
+        if !self.conduct.hears_origin(beacon.origin, bytes.len(), now) {
+            // Who passes it on did nothing wrong.
+            if beacon.origin == sender {
+                self.offend(sender, Offence::Chatter, now);
+            }
+            return MessageAcceptance::Ignore;
         }
         let effects = self.presence.handle(presence::Event::Beacon(Arc::new(beacon)), now);
         let news = effects.iter().any(|effect| matches!(effect, presence::Effect::News(_)));

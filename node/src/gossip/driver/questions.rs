@@ -3,14 +3,17 @@
 use std::time::{Duration, Instant};
 
 use anode_shared::ids::{LogKey, Origin};
-use anode_shared::repair::{Answer, Ask, Question, SourcesAsk, Summaries, Summary};
+use anode_shared::repair::{Answer, Ask, Question, RepairError, SourcesAsk, Summaries, Summary};
 use bytes::Bytes;
-use libp2p::request_response::{self, Message, OutboundRequestId, ResponseChannel};
+use libp2p::request_response::{
+    self, InboundFailure, InboundRequestId, Message, OutboundRequestId, ResponseChannel,
+};
 use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::{Done, Driver};
-use crate::gossip::repair::{Effect, Event, Piece};
+use crate::gossip::conduct::{Kind, Offence};
+use crate::gossip::repair::{Effect, Event, Outcome, Piece};
 use crate::gossip::spans::Span;
 use crate::gossip::{Untold, inbound, peers, serve};
 use crate::store::Store;
@@ -19,6 +22,8 @@ use crate::store::Store;
 const HELD: Duration = Duration::from_secs(10);
 /// How often it looks, beside each arrival.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long it rests between two looks: a quarter of what a flush to disk takes.
+const BREATH: Duration = Duration::from_millis(1);
 /// How many peers are asked whether they hold a range.
 const WITNESSES: usize = 3;
 
@@ -41,8 +46,8 @@ pub(super) enum Asked {
 pub(super) enum Fetched {
     /// Heads in it are proven.
     Compared(u64, Summaries, Vec<(LogKey, u64)>),
-    /// Its batches were handed to the store.
-    Batches(u64, Option<Summary>, bool, Vec<Piece>),
+    /// Its batches, by whom they came, were handed to the store.
+    Batches(u64, Option<Origin>, Option<Summary>, bool, Vec<Piece>),
 }
 
 impl Driver {
@@ -72,9 +77,7 @@ impl Driver {
     fn renew(&mut self, origin: Origin, now: Instant) {
         self.shared.counters.renewed();
         debug!(peer = %origin, "Its beacons speak of batches that do not come: the link is renewed");
-        if let Some(peer) = peers::peer_id(origin) {
-            let _ = self.swarm.disconnect_peer_id(peer);
-        }
+        self.disconnect(origin);
         self.next_show = now;
     }
 
@@ -98,7 +101,11 @@ impl Driver {
     pub(super) fn repair_event(&mut self, event: request_response::Event<Bytes, Bytes>, now: Instant) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
-                Message::Request { request, channel, .. } => self.question(&request, channel),
+                Message::Request { request, channel, request_id } => {
+                    if let Some(kind) = self.question(&request, channel, peers::origin(&peer), now) {
+                        peers::origin(&peer).map(|peer| self.open.insert(request_id, (peer, kind)));
+                    }
+                }
                 Message::Response { request_id, response } => {
                     if let Some(asked) = self.asked.remove(&request_id) {
                         self.shared.counters.answer(response.len());
@@ -110,7 +117,23 @@ impl Driver {
                 debug!(%peer, %error, "A question went unanswered");
                 self.failed(request_id);
             }
-            _ => {}
+            request_response::Event::InboundFailure { request_id, error, peer, .. } => {
+                debug!(%peer, %error, "A question went wrong");
+                self.shut(&request_id);
+                let garbled = matches!(&error, InboundFailure::Io(why) if why.kind() == std::io::ErrorKind::InvalidData);
+                peers::origin(&peer)
+                    .filter(|_| garbled)
+                    .into_iter()
+                    .for_each(|peer| self.offend(peer, Offence::Question, now));
+            }
+            request_response::Event::ResponseSent { request_id, .. } => self.shut(&request_id),
+        }
+    }
+
+    /// The answer to a question has left, or nobody waits for it.
+    fn shut(&mut self, request: &InboundRequestId) {
+        if let Some((peer, kind)) = self.open.remove(request) {
+            self.conduct.close(peer, kind);
         }
     }
 
@@ -121,19 +144,48 @@ impl Driver {
         }
     }
 
-    /// Answers a peer's question, away from here where storage is read.
-    fn question(&mut self, frame: &Bytes, channel: ResponseChannel<Bytes>) {
+    /// Takes a peer's question; says what it keeps busy until its answer has left. Where the peer has too much open it is refused.
+    fn question(
+        &mut self,
+        frame: &Bytes,
+        channel: ResponseChannel<Bytes>,
+        peer: Option<Origin>,
+        now: Instant,
+    ) -> Option<Kind> {
+        let Some(peer) = peer else {
+            self.refuse(channel);
+            return None;
+        };
         let question = match Question::decode(frame) {
             Ok(question) => question,
             Err(error) => {
                 debug!(%error, "A question was not understood");
-                return self.refuse(channel);
+                self.refuse(channel);
+                // Newer nodes may ask what this one does not know.
+                if !matches!(error, RepairError::Kind(_)) {
+                    self.offend(peer, Offence::Question, now);
+                }
+                return None;
             }
         };
+        // Only an origin has publishers who wait for its records to be held elsewhere.
+        let waits = matches!(&question, Question::Holds(ask) if ask.log.origin == peer);
+        let kind = if waits { Kind::Waits } else { Kind::Reads };
+        if !self.conduct.open(peer, kind) {
+            self.refuse(channel);
+            self.offend(peer, Offence::Pressing, now);
+            return None;
+        }
+        self.answer(question, if waits { HELD } else { Duration::ZERO }, channel);
+        Some(kind)
+    }
+
+    /// Answers a question, away from here where storage is read or something waited for.
+    fn answer(&mut self, question: Question, patience: Duration, channel: ResponseChannel<Bytes>) {
         let (store, done) = (self.store.clone(), self.done.0.clone());
         if let Question::Holds(ask) = question {
             self.tracker.spawn(async move {
-                let held = held_within(&store, ask, HELD).await;
+                let held = held_within(&store, ask, patience).await;
                 let _ = done.send(Done::Answer(channel, Answer::Holds(held).encode().into())).await;
             });
             return;
@@ -175,11 +227,12 @@ impl Driver {
             (Asked::Fetch(id, key), Ok(Answer::Batches { held, more, batches })) => {
                 self.plan(Event::Arrived(id), now);
                 let batches = batches.into_iter().map(|place| frame.slice(place)).collect();
-                self.take(id, key, held, more, batches);
+                self.take(id, peers::origin(&peer), key, held, more, batches);
             }
             (Asked::Fork, Ok(Answer::Fork(Some(proof)))) => {
                 if let Err(error) = self.store.accept_fork(proof) {
                     debug!(%peer, %error, "A fork's proof was none");
+                    self.wrong_answer(peer, now);
                 }
             }
             (Asked::Fork | Asked::Tell, Ok(_)) => {}
@@ -191,12 +244,17 @@ impl Driver {
             (asked, answer) => {
                 if let Err(error) = answer {
                     debug!(%peer, %error, "An answer was not understood");
+                    self.wrong_answer(peer, now);
                 }
                 if let Asked::Compare(id) | Asked::Fetch(id, _) = asked {
                     self.plan(Event::Failed(id), now);
                 }
             }
         }
+    }
+
+    fn wrong_answer(&mut self, peer: libp2p::PeerId, now: Instant) {
+        peers::origin(&peer).into_iter().for_each(|peer| self.offend(peer, Offence::Answer, now));
     }
 
     /// Checks the signatures in an answer, away from here.
@@ -210,11 +268,19 @@ impl Driver {
     }
 
     /// Stores what came, away from here.
-    fn take(&self, id: u64, key: LogKey, held: Option<Summary>, more: bool, batches: Vec<Bytes>) {
+    fn take(
+        &self,
+        id: u64,
+        from: Option<Origin>,
+        key: LogKey,
+        held: Option<Summary>,
+        more: bool,
+        batches: Vec<Bytes>,
+    ) {
         let (store, done, room) = (self.store.clone(), self.done.0.clone(), self.storing.clone());
         self.tracker.spawn(async move {
             let pieces = inbound::take(&store, key, batches, &room).await;
-            let _ = done.send(Done::Fetched(Fetched::Batches(id, held, more, pieces))).await;
+            let _ = done.send(Done::Fetched(Fetched::Batches(id, from, held, more, pieces))).await;
         });
     }
 
@@ -224,7 +290,10 @@ impl Driver {
             Fetched::Compared(id, answer, proven) => {
                 self.plan(Event::Compared { id: *id, answer, proven }, now);
             }
-            Fetched::Batches(id, held, more, pieces) => {
+            Fetched::Batches(id, from, held, more, pieces) => {
+                if pieces.iter().any(|piece| piece.outcome == Outcome::Wrong) {
+                    from.iter().for_each(|from| self.offend(*from, Offence::Answer, now));
+                }
                 self.shared.counters.repaired(pieces);
                 // What the answer changed is known before the answer is.
                 self.look_at_store(now);
@@ -265,10 +334,15 @@ impl Driver {
 
 /// Waits until a range is held on stable storage.
 async fn held_within(store: &Store, ask: Ask, patience: Duration) -> bool {
+    if patience.is_zero() {
+        return store.holds_synced(ask.log, ask.from, ask.to).await;
+    }
     let mut newest = store.newest();
     let held = async {
         while !store.holds_synced(ask.log, ask.from, ask.to).await {
             let _ = tokio::time::timeout(LOOK, newest.changed()).await;
+            // Many may wait, and much may arrive meanwhile.
+            tokio::time::sleep(BREATH).await;
         }
     };
     tokio::time::timeout(patience, held).await.is_ok()

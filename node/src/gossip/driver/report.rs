@@ -1,6 +1,6 @@
 //! What the node says of itself in beacons, and what the API shows of the mesh.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -86,8 +86,18 @@ impl Driver {
 
     /// Makes anew what the API shows.
     pub(super) fn show(&mut self, now: Instant) {
-        let mut peers: Vec<PeerStatus> =
-            self.presence.peers().map(|(origin, peer)| self.peer_status(*origin, peer, now)).collect();
+        // Each name is made once: in a large mesh every node is named by all its neighbours, and base58 is slow.
+        let names: HashMap<Origin, String> = self
+            .presence
+            .peers()
+            .map(|(origin, _)| (*origin, origin.to_string()))
+            .chain([(self.me, self.me.to_string())])
+            .collect();
+        let mut peers: Vec<PeerStatus> = self
+            .presence
+            .peers()
+            .map(|(origin, peer)| self.peer_status(*origin, peer, &names, now))
+            .collect();
         peers.sort_by(|one, other| one.id.cmp(&other.id));
         let (missing, requests) = self.planner().progress(now);
         let repaired = self.shared.counters.records_repaired.load(Relaxed);
@@ -106,8 +116,15 @@ impl Driver {
         });
     }
 
-    fn peer_status(&self, origin: Origin, peer: &Peer, now: Instant) -> PeerStatus {
+    fn peer_status(
+        &self,
+        origin: Origin,
+        peer: &Peer,
+        names: &HashMap<Origin, String>,
+        now: Instant,
+    ) -> PeerStatus {
         let beacon = &peer.beacon;
+        let id = name(origin, names);
         let ago = |when: Instant| {
             let ago = now.saturating_duration_since(when);
             to_rfc3339(system_time().saturating_sub(Micros::try_from(ago.as_micros()).unwrap_or(0)))
@@ -115,10 +132,10 @@ impl Driver {
         let heads: BTreeMap<String, u64> =
             beacon.heads.iter().map(|head| (head.log.to_string(), head.head)).collect();
         PeerStatus {
-            id: origin.to_string(),
+            id: id.clone(),
             name: beacon.name.clone(),
             version: beacon.software.clone(),
-            addresses: beacon.addresses.iter().map(|address| format!("{address}/p2p/{origin}")).collect(),
+            addresses: beacon.addresses.iter().map(|address| format!("{address}/p2p/{id}")).collect(),
             state: shown(peer.state),
             since: ago(peer.since),
             last_seen: ago(peer.heard),
@@ -126,7 +143,7 @@ impl Driver {
             rtt_ms: self.members.get(&origin).and_then(|member| member.rtt).map(millis),
             lag: beacon.heads.iter().map(|head| self.lag(origin, head.log, head.head)).sum(),
             heads,
-            links: beacon.links.iter().map(link).collect(),
+            links: beacon.links.iter().map(|one| link(one, names)).collect(),
             clock_offset_ms: self.clock.offset(origin).map(view::millis_of),
             records_per_s: beacon.load.records_per_s,
             subscribers: beacon.load.subscribers,
@@ -147,8 +164,12 @@ impl Driver {
     }
 }
 
-fn link(link: &Link) -> PeerLink {
-    PeerLink { id: link.peer.to_string(), rtt_ms: (link.rtt_us > 0).then(|| f64::from(link.rtt_us) / 1e3) }
+fn name(origin: Origin, names: &HashMap<Origin, String>) -> String {
+    names.get(&origin).cloned().unwrap_or_else(|| origin.to_string())
+}
+
+fn link(link: &Link, names: &HashMap<Origin, String>) -> PeerLink {
+    PeerLink { id: name(link.peer, names), rtt_ms: (link.rtt_us > 0).then(|| f64::from(link.rtt_us) / 1e3) }
 }
 
 fn shown(state: PeerState) -> Shown {

@@ -1,0 +1,149 @@
+//! What the numbers above are for: with the library's own, each of these fails, most of them without a word.
+
+use std::time::{Duration, Instant};
+
+use libp2p::futures::StreamExt as _;
+use libp2p::gossipsub::PublishError;
+use libp2p::swarm::{Config, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, PeerId};
+
+use super::*;
+use crate::gossip::IDLE;
+use crate::gossip::transport::transport;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Two nodes' swarms, linked by TCP.
+struct Pair {
+    one: Swarm<Behaviour>,
+    other: Swarm<Behaviour>,
+    names: Names,
+    heard: Vec<(TopicHash, usize)>,
+    closed: usize,
+}
+
+fn swarm(names: &Names) -> Swarm<Behaviour> {
+    let identity = Keypair::generate_ed25519();
+    let behaviour = Behaviour::new(&identity, names, false).unwrap();
+    let config = Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
+    Swarm::new(transport(&identity, None).unwrap(), behaviour, identity.public().to_peer_id(), config)
+}
+
+impl Pair {
+    async fn linked(bits: u8) -> Self {
+        let names = Names::new("traps", bits);
+        let mut pair = Self { one: swarm(&names), other: swarm(&names), names, heard: Vec::new(), closed: 0 };
+        pair.one.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        let address: Multiaddr = loop {
+            if let SwarmEvent::NewListenAddr { address, .. } = pair.one.select_next_some().await {
+                break address;
+            }
+        };
+        pair.other.dial(address).unwrap();
+        let topics = pair.names.topics().len();
+        pair.until("both know each other's topics", |pair| {
+            let knows = |swarm: &Swarm<Behaviour>| {
+                swarm.behaviour().gossipsub.all_peers().any(|(_, known)| known.len() == topics)
+            };
+            knows(&pair.one) && knows(&pair.other)
+        })
+        .await;
+        pair
+    }
+
+    /// Lets both go on until something is so.
+    async fn until(&mut self, what: &str, so: impl Fn(&Self) -> bool) -> Duration {
+        let began = Instant::now();
+        while !so(self) {
+            assert!(began.elapsed() < PATIENCE, "never: {what}; heard {}", self.heard.len());
+            self.go_on(Duration::from_millis(20)).await;
+        }
+        began.elapsed()
+    }
+
+    async fn go_on(&mut self, time: Duration) {
+        let end = tokio::time::sleep(time);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => return,
+                event = self.one.select_next_some() => self.closed += usize::from(is_closed(&event)),
+                event = self.other.select_next_some() => match event {
+                    SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(gossipsub::Event::Message { message, .. })) => {
+                        self.heard.push((message.topic, message.data.len()));
+                    }
+                    event => self.closed += usize::from(is_closed(&event)),
+                },
+            }
+        }
+    }
+
+    /// Says something as soon as there is room for it.
+    async fn say(&mut self, shard: usize, bytes: Vec<u8>) {
+        let topic = self.names.shards[shard].hash();
+        for _ in 0..2_000 {
+            match self.one.behaviour_mut().gossipsub.publish(topic.clone(), bytes.clone()) {
+                Ok(_) => return,
+                Err(PublishError::AllQueuesFull(_)) => self.go_on(Duration::from_millis(10)).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("there is never room");
+    }
+}
+
+fn is_closed(event: &SwarmEvent<BehaviourEvent>) -> bool {
+    matches!(event, SwarmEvent::ConnectionClosed { .. })
+}
+
+fn bytes(number: u32, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0x5a; length];
+    bytes[..4].copy_from_slice(&number.to_le_bytes());
+    bytes
+}
+
+/// Batches of the greatest length, one right behind the other, and small ones after them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_carries_the_longest_batches_back_to_back() {
+    let mut pair = Pair::linked(0).await;
+    for number in 0..60 {
+        pair.say(0, bytes(number, MAX_BATCH)).await;
+    }
+    for number in 100..140 {
+        pair.say(0, bytes(number, 300)).await;
+    }
+    pair.until("all hundred came", |pair| pair.heard.len() == 100).await;
+    assert_eq!(pair.closed, 0);
+}
+
+/// More than a hundred topics, with all of which a node is greeted in one message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_carries_each_of_many_shards() {
+    let mut pair = Pair::linked(7).await;
+    for shard in 0..128 {
+        pair.say(shard, bytes(u32::try_from(shard).unwrap(), 300)).await;
+    }
+    pair.until("one of each shard came", |pair| pair.heard.len() == 128).await;
+}
+
+/// The gossip mesh is there a moment after the link, and the link stays though nothing runs over it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_grafts_at_once_and_keeps_idle_links() {
+    let mut pair = Pair::linked(0).await;
+    let topic = pair.names.shards[0].hash();
+    let grafted = move |pair: &Pair| {
+        let meshed = |swarm: &Swarm<Behaviour>| swarm.behaviour().gossipsub.mesh_peers(&topic).count() == 1;
+        meshed(&pair.one) && meshed(&pair.other)
+    };
+    let took = pair.until("both are in each other's gossip mesh", grafted).await;
+    assert!(took < Duration::from_secs(4), "the gossip mesh took {took:?}");
+    // Whoever is in no gossip mesh must stay connected too: the library's own limit is ten seconds.
+    for swarm in [&mut pair.one, &mut pair.other] {
+        let topics: Vec<IdentTopic> =
+            pair.names.shards.iter().chain([&pair.names.presence]).cloned().collect();
+        topics.iter().for_each(|topic| _ = swarm.behaviour_mut().gossipsub.unsubscribe(topic));
+    }
+    pair.go_on(Duration::from_secs(12)).await;
+    let peers: Vec<PeerId> = pair.one.connected_peers().copied().collect();
+    assert_eq!((pair.closed, peers.len()), (0, 1), "an idle link is closed");
+}

@@ -1,0 +1,277 @@
+//! How peers behave: who breaks the rules again and again is cut off for a while.
+//!
+//! Honest nodes pass nothing on that they could not take themselves, ask again more slowly where they are refused, and speak
+//! every few seconds. So each offence is a node's own, and loss, load and disorder look like none of them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anode_shared::ids::Origin;
+
+use super::rates::Rates;
+
+/// How much a peer may have on its account before it is cut off: three messages that nobody could take, as in gossipsub's scores.
+const LIMIT: f64 = 1_000.0;
+/// Over which time half of it is forgiven.
+const HALF_LIFE: Duration = Duration::from_secs(60);
+/// How long a peer stays cut off: long enough that what it costs to cut it off again is nothing, short enough for a mistake.
+const CUT: Duration = Duration::from_secs(600);
+/// How many peers with an account are remembered; of more, those with the least on it are forgotten.
+const MOST: usize = 4_096;
+/// Bytes of beacons that are taken of one sender a second, its own and those that it passes on: 125 of the longest but for a
+/// few, more than the largest mesh says.
+const BEACONS_OF_SENDER: u64 = 2 << 20;
+/// Bytes of beacons that are taken of one origin a second: some twenty. An honest one speaks every two seconds, and twice to
+/// each new link.
+const BEACONS_OF_ORIGIN: u64 = 64 << 10;
+/// How many answers are put together or under way for one peer: an honest one asks for two ranges at once and compares beside.
+const OPEN: usize = 6;
+/// The same for all peers: each may hold 2 MiB until its asker has read it.
+const OPEN_IN_ALL: usize = 64;
+/// How many questions of one peer may wait for records to be held: each is a publisher's there.
+const WAITING: usize = 128;
+
+/// What a peer did that none should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offence {
+    /// It sent by gossip what nobody could take.
+    Message,
+    /// It answered with what was not asked for, or with what nobody could take.
+    Answer,
+    /// It asked what cannot be understood.
+    Question,
+    /// It spoke far more often than nodes do.
+    Chatter,
+    /// It asked on and on though it was refused.
+    Pressing,
+}
+
+impl Offence {
+    fn weight(self) -> f64 {
+        match self {
+            // Three.
+            Self::Message | Self::Question => 350.0,
+            // Two: it was asked for it, and nothing was lost on the way.
+            Self::Answer => 500.0,
+            // Two hundred.
+            Self::Chatter => 5.0,
+            // A thousand: an honest asker rests after each refusal, up to six seconds.
+            Self::Pressing => 1.0,
+        }
+    }
+
+    /// In words, after "it".
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Message => "sent batches or beacons that are none",
+            Self::Answer => "answered with what was not asked for or is not valid",
+            Self::Question => "asked what cannot be understood",
+            Self::Chatter => "spoke far too often",
+            Self::Pressing => "asked far too much",
+        }
+    }
+}
+
+/// What a question keeps busy until it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Storage and memory.
+    Reads,
+    /// A place in a queue.
+    Waits,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Account {
+    points: f64,
+    at: Instant,
+    cut: Option<Instant>,
+}
+
+impl Account {
+    fn points(&self, now: Instant) -> f64 {
+        let halves = now.saturating_duration_since(self.at).as_secs_f64() / HALF_LIFE.as_secs_f64();
+        self.points * 0.5_f64.powf(halves)
+    }
+
+    fn is_cut(&self, now: Instant) -> bool {
+        self.cut.is_some_and(|until| until > now)
+    }
+}
+
+/// The accounts of all peers, and what is open for each.
+#[derive(Debug)]
+pub struct Conduct {
+    accounts: BTreeMap<Origin, Account>,
+    senders: Rates,
+    origins: Rates,
+    open: BTreeMap<Origin, (usize, usize)>,
+    reading: usize,
+}
+
+impl Default for Conduct {
+    fn default() -> Self {
+        Self {
+            accounts: BTreeMap::new(),
+            senders: Rates::new(BEACONS_OF_SENDER),
+            origins: Rates::new(BEACONS_OF_ORIGIN),
+            open: BTreeMap::new(),
+            reading: 0,
+        }
+    }
+}
+
+impl Conduct {
+    /// Notes an offence. Says yes where the peer is to be cut off now.
+    pub fn offend(&mut self, peer: Origin, offence: Offence, now: Instant) -> bool {
+        let fresh = Account { points: 0.0, at: now, cut: None };
+        if self.accounts.len() >= MOST && !self.accounts.contains_key(&peer) {
+            self.forget(now);
+        }
+        let account = self.accounts.entry(peer).or_insert(fresh);
+        let points = account.points(now) + offence.weight();
+        *account = Account { points, at: now, ..*account };
+        if points < LIMIT || account.is_cut(now) {
+            return false;
+        }
+        *account = Account { points: 0.0, at: now, cut: Some(now + CUT) };
+        true
+    }
+
+    /// Whether a peer is cut off.
+    pub fn is_cut(&self, peer: Origin, now: Instant) -> bool {
+        self.accounts.get(&peer).is_some_and(|account| account.is_cut(now))
+    }
+
+    /// How many peers are cut off.
+    pub fn cut(&self, now: Instant) -> usize {
+        self.accounts.values().filter(|account| account.is_cut(now)).count()
+    }
+
+    /// Whether a beacon of so many bytes is looked at, by its sender: who made it is not known before its signature is checked.
+    pub fn hears_sender(&mut self, sender: Origin, bytes: usize, now: Instant) -> bool {
+        self.senders.take(sender, bytes as u64, now)
+    }
+
+    /// Whether a beacon of so many bytes counts, by its origin.
+    pub fn hears_origin(&mut self, origin: Origin, bytes: usize, now: Instant) -> bool {
+        self.origins.take(origin, bytes as u64, now)
+    }
+
+    /// Opens a question of a peer; says no where it has too many open, or all together have.
+    pub fn open(&mut self, peer: Origin, kind: Kind) -> bool {
+        let (reads, waits) = self.open.entry(peer).or_default();
+        match kind {
+            Kind::Reads if *reads < OPEN && self.reading < OPEN_IN_ALL => {
+                *reads += 1;
+                self.reading += 1;
+                true
+            }
+            Kind::Waits if *waits < WAITING => {
+                *waits += 1;
+                true
+            }
+            Kind::Reads | Kind::Waits => false,
+        }
+    }
+
+    /// A question that was opened has left, one way or the other.
+    pub fn close(&mut self, peer: Origin, kind: Kind) {
+        let Some((reads, waits)) = self.open.get_mut(&peer) else { return };
+        match kind {
+            Kind::Reads => {
+                *reads = reads.saturating_sub(1);
+                self.reading = self.reading.saturating_sub(1);
+            }
+            Kind::Waits => *waits = waits.saturating_sub(1),
+        }
+        if (*reads, *waits) == (0, 0) {
+            self.open.remove(&peer);
+        }
+    }
+
+    /// Forgets whoever has the least on its account, those that are cut off last.
+    fn forget(&mut self, now: Instant) {
+        let least = |account: &Account| (account.is_cut(now), account.points(now));
+        let goes = self.accounts.iter().min_by(|(_, one), (_, other)| {
+            let (one, other) = (least(one), least(other));
+            one.0.cmp(&other.0).then(one.1.total_cmp(&other.1))
+        });
+        let goes = goes.map(|(peer, _)| *peer);
+        goes.map(|peer| self.accounts.remove(&peer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who(n: usize) -> Origin {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        Origin(bytes)
+    }
+
+    #[test]
+    fn it_cuts_off_who_offends_again_and_again() {
+        let start = Instant::now();
+        for (offence, every, needed) in [
+            (Offence::Message, 1_000, Some(3)),
+            (Offence::Answer, 0, Some(2)),
+            (Offence::Question, 0, Some(3)),
+            // Half is forgiven each minute.
+            (Offence::Message, 60_000, None),
+            (Offence::Chatter, 1, Some(201)),
+            (Offence::Pressing, 1, Some(1_012)),
+            // As an honest asker presses at its worst.
+            (Offence::Pressing, 200, None),
+        ] {
+            let mut conduct = Conduct::default();
+            let at = |n: u64| start + Duration::from_millis(n * every);
+            let cut = (0..5_000).find(|n| conduct.offend(who(1), offence, at(*n)));
+            let near = |cut: u64, needed: u64| (cut + 1).abs_diff(needed) <= needed / 50;
+            assert!(
+                cut.zip(needed).map_or(cut.is_none() && needed.is_none(), |(cut, needed)| near(cut, needed)),
+                "{offence:?} every {every} ms: {cut:?}, not {needed:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_keeps_out_who_was_cut_off_for_a_while_and_nobody_else() {
+        let start = Instant::now();
+        let mut conduct = Conduct::default();
+        let cuts = (0..10).filter(|_| conduct.offend(who(1), Offence::Message, start)).count();
+        assert_eq!((cuts, conduct.cut(start)), (1, 1), "it is cut off once");
+        assert!(!conduct.offend(who(2), Offence::Message, start));
+        for (peer, after, cut) in [(1, 0, true), (1, 599, true), (1, 600, false), (2, 0, false)] {
+            assert_eq!(conduct.is_cut(who(peer), start + Duration::from_secs(after)), cut, "{peer}: {after}");
+        }
+    }
+
+    #[test]
+    fn it_remembers_who_is_cut_off_among_many() {
+        let now = Instant::now();
+        let mut conduct = Conduct::default();
+        (0..3).for_each(|_| _ = conduct.offend(who(0), Offence::Message, now));
+        (1..3 * MOST).for_each(|n| _ = conduct.offend(who(n), Offence::Message, now));
+        assert!(conduct.accounts.len() <= MOST && conduct.is_cut(who(0), now));
+    }
+
+    #[test]
+    fn it_bounds_what_is_open_of_one_peer_and_of_all() {
+        let mut conduct = Conduct::default();
+        let opened =
+            |conduct: &mut Conduct, peer, kind| (0..1_000).filter(|_| conduct.open(who(peer), kind)).count();
+        assert_eq!(opened(&mut conduct, 1, Kind::Reads), OPEN);
+        assert_eq!(opened(&mut conduct, 1, Kind::Waits), WAITING);
+        assert_eq!(opened(&mut conduct, 2, Kind::Reads), OPEN, "another peer has its own");
+        let all: usize = (3..100).map(|peer| opened(&mut conduct, peer, Kind::Reads)).sum();
+        assert_eq!(all, OPEN_IN_ALL - 2 * OPEN);
+        conduct.close(who(1), Kind::Reads);
+        assert_eq!(opened(&mut conduct, 200, Kind::Reads), 1);
+        (0..OPEN + WAITING).for_each(|_| conduct.close(who(1), Kind::Waits));
+        (0..OPEN).for_each(|_| conduct.close(who(1), Kind::Reads));
+        assert!(!conduct.open.contains_key(&who(1)), "who has nothing open is forgotten");
+    }
+}
