@@ -39,6 +39,7 @@ type Responses = BTreeMap<String, RefOr<Response>>;
         (name = "sources", description = "What the node reads by itself"),
         (name = "sockets", description = "Streams: WebSockets and Server-Sent Events"),
         (name = "node", description = "How the node is"),
+        (name = "mesh", description = "Who else is there, and how they are linked"),
         (name = "access", description = "Who may do what"),
         (name = "health", description = "For probes and Prometheus"),
         (name = "docs", description = "This document"),
