@@ -164,6 +164,8 @@ pub(crate) enum Flaw {
     KeepInFlight,
     TrustHints,
     IgnoreFloors,
+    #[cfg(test)]
+    DropByArrival,
 }
 
 /// The planner of repair.
@@ -254,15 +256,26 @@ impl Repair {
         &self.digest
     }
 
-    /// How many seqs are known to be missing, and how many requests are under way.
+    /// How many seqs are missing here that somebody who is there says it has, and how many requests are under way.
     pub fn progress(&mut self, now: Instant) -> (u64, usize) {
         let wanting: Vec<LogKey> = self.wanting.iter().copied().collect();
-        let missing = wanting.into_iter().filter_map(|key| {
-            let log = self.logs.get_mut(&key)?;
-            let top = log.sure();
-            Some(log.missing(top, now).count())
-        });
-        (missing.fold(0, u64::saturating_add), self.flights.len())
+        let mut count: u64 = 0;
+        for key in wanting {
+            let Some(log) = self.logs.get_mut(&key) else { continue };
+            let (top, mut held) = (log.sure(), Spans::default());
+            for span in log.missing(top, now).iter() {
+                log.said(span, now).into_iter().for_each(|said| held.add(said));
+                let claims = self.peers.values().map(|peer| peer.claims(key, span, now));
+                claims.for_each(|claims| claims.iter().for_each(|span| held.add(span)));
+            }
+            count = count.saturating_add(held.count());
+        }
+        (count, self.flights.len())
+    }
+
+    /// Below which seq a log's origin itself says that it has dropped everything.
+    pub fn origins_floor(&self, key: LogKey) -> u64 {
+        self.logs.get(&key).map_or(1, Log::origins_floor)
     }
 
     /// Whether batches of an origin are taken by gossip now; where its rate is used up they wait for repair.
@@ -282,7 +295,7 @@ impl Repair {
             let holds = |hint: &Hint| !hint.covers(span, now).is_empty();
             peer.may_yet_say(now) || peer.is_believed() && peer.hint(key).is_some_and(holds)
         };
-        let said = |log: &Log| !self.peers.contains_key(&key.origin) && log.is_said(span, now);
+        let said = |log: &Log| !self.peers.contains_key(&key.origin) && log.said(span, now).is_some();
         if !self.keeps(key.origin) {
             return false;
         }

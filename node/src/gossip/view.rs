@@ -27,7 +27,7 @@ pub struct View {
     pub mesh: Mesh,
     /// To how many peers this node has links.
     pub linked: usize,
-    /// How many records are known to be missing here.
+    /// How many records are missing here that peers say they have.
     pub missing: u64,
     /// How many requests for them are under way.
     pub requests: usize,
@@ -123,6 +123,11 @@ impl Holders for Peers {
         let (Some(met), Some(span)) = (self.0.get(), Span::new(from, to)) else { return false };
         let repair = met.repair.lock().unwrap_or_else(PoisonError::into_inner);
         repair.may_have(log, span, std::time::Instant::now())
+    }
+
+    fn floor(&self, log: LogKey) -> u64 {
+        let Some(met) = self.0.get() else { return 1 };
+        met.repair.lock().unwrap_or_else(PoisonError::into_inner).origins_floor(log)
     }
 
     fn any(&self) -> bool {

@@ -17,18 +17,32 @@ use super::segment::{Checkpoint, FORMAT, Segment, place_of};
 use super::shared::{Refused, Shared};
 use super::tail;
 
+mod backfill;
+
 /// What appends.
 #[derive(Debug)]
 pub(crate) struct Appender {
     shared: Arc<Shared>,
     active: Arc<Segment>,
     index: Arc<RwLock<Index>>,
+    backfill: Option<Written>,
+    /// A segment was sealed since this was looked at last.
+    rolled: bool,
 }
 
+/// A segment that is written to, and its index.
+pub(crate) type Written = (Arc<Segment>, Arc<RwLock<Index>>);
+
 impl Appender {
-    /// Goes on at the end of a segment, whose index this is.
-    pub(crate) fn new(shared: Arc<Shared>, active: Arc<Segment>, index: Arc<RwLock<Index>>) -> Self {
-        Self { shared, active, index }
+    /// Goes on at the end of a segment, and of one of backfill.
+    pub(crate) fn new(shared: Arc<Shared>, active: Written, backfill: Option<Written>) -> Self {
+        let (active, index) = active;
+        Self { shared, active, index, backfill, rolled: false }
+    }
+
+    /// Whether a segment was sealed since this was asked last.
+    pub(crate) fn has_rolled(&mut self) -> bool {
+        std::mem::take(&mut self.rolled)
     }
 
     /// The segment that is written to.
@@ -114,12 +128,8 @@ impl Appender {
         let sealed = std::mem::replace(&mut self.active, segment.clone());
         self.index = index;
         self.shared.segments().insert(id, segment);
-        if let Err(error) = sealed.write_index() {
-            // It is derived: the next who wants it makes it anew.
-            tracing::warn!(%error, "Failed to write an index");
-        }
-        sealed.sealed.store(true, Ordering::SeqCst);
-        sealed.unload();
+        self.rolled = true;
+        seal(&sealed);
         Ok(())
     }
 
@@ -133,7 +143,9 @@ impl Appender {
             .map(|arrival| {
                 let same =
                     batch.filter(|batch| batch.key() == arrival.key && batch.header().first == arrival.first);
-                let batch = same.cloned().or_else(|| self.shared.load(place_of(arrival.what)?).ok());
+                let place = place_of(arrival.what);
+                // What came late is read by seq: nobody looks for it here.
+                let batch = place.and_then(|place| same.cloned().or_else(|| self.shared.load(place).ok()));
                 tail::Item { arrival: *arrival, batch, segment: self.active.clone() }
             })
             .collect();
@@ -144,6 +156,16 @@ impl Appender {
         drop(tail);
         self.shared.newest.send_replace(next);
     }
+}
+
+/// What is written to no more: its index goes to the disk.
+pub(super) fn seal(segment: &Segment) {
+    if let Err(error) = segment.write_index() {
+        // It is derived: the next who wants it makes it anew.
+        tracing::warn!(%error, "Failed to write an index");
+    }
+    segment.sealed.store(true, Ordering::SeqCst);
+    segment.unload();
 }
 
 /// Makes a segment that begins with a checkpoint of `order`, both on stable storage.

@@ -26,7 +26,7 @@ pub(crate) enum Kind {
     Batch = 2,
     /// A batch whose predecessor was missing.
     Waiting = 3,
-    /// A batch that filled part of a jump; its number is the newest arrival of that moment.
+    /// A batch that filled part of a jump, in a segment of backfill, with the number of its [`Kind::Filled`].
     Late = 4,
     /// The order went on without a range.
     Jump = 5,
@@ -36,6 +36,10 @@ pub(crate) enum Kind {
     Floors = 7,
     /// All heads at a clean stop: so damage to what was written last shows.
     Closing = 8,
+    /// Where in a segment of backfill a batch lies that filled part of a jump.
+    Filled = 9,
+    /// A range that was held and turned out damaged.
+    Lost = 10,
 }
 
 impl Kind {
@@ -49,6 +53,8 @@ impl Kind {
             Self::Fork,
             Self::Floors,
             Self::Closing,
+            Self::Filled,
+            Self::Lost,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -63,7 +69,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) kind: Kind,
-    /// The number that it got, or [`Kind::Late`]'s newest; else 0.
+    /// The number that it got; else 0.
     pub(crate) arrival: u64,
     /// Up to where its segment was synced when it was written.
     pub(crate) synced: u64,

@@ -283,7 +283,7 @@ impl Shared {
         let place = Place::attach(cursor, order.next, &heads, &kept);
         let position = place.position;
         drop(order);
-        let segments = self.all_segments();
+        let segments = self.ordered_segments();
         let here = segments
             .iter()
             .rev()

@@ -66,6 +66,11 @@ pub trait Holders: std::fmt::Debug + Send + Sync {
     /// Whether somebody who is there may have some of the range, so that waiting for repair is worth while.
     fn may_have(&self, log: LogKey, from: u64, to: u64) -> bool;
 
+    /// Below which seq a log's origin itself says that it has dropped everything.
+    fn floor(&self, _log: LogKey) -> u64 {
+        1
+    }
+
     /// Whether anybody is there who keeps copies.
     fn any(&self) -> bool {
         false

@@ -9,6 +9,11 @@ use anode_shared::ids::{Hash, LogId, LogKey, Origin};
 use anode_shared::time::Micros;
 use serde::{Deserialize, Serialize};
 
+mod jumps;
+
+pub(crate) use jumps::Jump;
+use jumps::{fit_late, overlap};
+
 /// How long nothing more of a log must have come for it to count as finished (10 min: repair from any live peer takes less).
 const FINISHED_AFTER: Micros = 600 * 1_000_000;
 
@@ -31,35 +36,6 @@ pub(crate) struct Piece {
     pub(crate) hash: Hash,
     pub(crate) previous: Hash,
     pub(crate) place: Place,
-}
-
-/// A range that the order went on without.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Jump {
-    pub(crate) to: u64,
-    /// The hash of the batch before it, where that is known.
-    before: Option<Hash>,
-    /// What the batch behind it names as its previous.
-    after: Option<Hash>,
-    /// What repair brought since.
-    pieces: BTreeMap<u64, Piece>,
-}
-
-impl Jump {
-    /// The first missing range at or behind `seq`.
-    pub(crate) fn missing(&self, seq: u64) -> Option<(u64, u64)> {
-        let mut from = seq;
-        for piece in self.pieces.values() {
-            if piece.last < from {
-                continue;
-            }
-            if piece.first > from {
-                return Some((from, piece.first - 1));
-            }
-            from = piece.last + 1;
-        }
-        (from <= self.to).then_some((from, self.to))
-    }
 }
 
 /// One log as this node knows it.
@@ -268,55 +244,6 @@ impl Order {
         log.grew = when;
     }
 
-    /// Takes a batch that fills part of a jump.
-    pub(crate) fn take_late(
-        &mut self,
-        key: LogKey,
-        piece: Piece,
-        predecessor: Option<Predecessor>,
-        when: Micros,
-    ) -> Vec<Arrival> {
-        self.next += 1;
-        let arrivals = vec![Arrival { key, first: piece.first, last: piece.last, what: What::Late }];
-        let log = self.log(key);
-        log.grew = when;
-        if piece.first == 1 {
-            log.predecessor = predecessor;
-        }
-        if let Some((from, jump)) = log.jumps.range_mut(..=piece.first).next_back() {
-            let from = *from;
-            jump.pieces.insert(piece.first, piece);
-            if jump.missing(from).is_none() {
-                log.jumps.remove(&from);
-            }
-        }
-        arrivals
-    }
-
-    /// Goes on without what is missing before the first waiting batch of the log.
-    pub(crate) fn take_jump(&mut self, key: LogKey, to: u64) -> Vec<Arrival> {
-        let log = self.log(key);
-        let first = log.head + 1;
-        let mut arrivals = vec![Arrival { key, first, last: to, what: What::Jump }];
-        let after = log.waiting.get(&(to + 1)).map(|piece| piece.previous);
-        log.jumps.insert(first, Jump { to, before: log.head_hash, after, pieces: BTreeMap::new() });
-        log.head = to;
-        log.head_hash = None;
-        self.follow(key, &mut arrivals);
-        self.next += arrivals.len() as u64;
-        arrivals
-    }
-
-    /// Passes a range whose bytes were found damaged. Its number is one that the order has passed already.
-    pub(crate) fn take_damage(&mut self, key: LogKey, to: u64) -> Arrival {
-        let log = self.log(key);
-        let first = log.head + 1;
-        log.waiting = log.waiting.split_off(&(to + 1));
-        log.head = to;
-        log.head_hash = None;
-        Arrival { key, first, last: to, what: What::Damage }
-    }
-
     /// Begins a log of which nothing up to `head` is left.
     pub(crate) fn begin(&mut self, key: LogKey, head: u64) {
         self.logs.entry(key).or_insert_with(|| Log { floor: head + 1, head, ..Log::default() });
@@ -389,35 +316,6 @@ impl Order {
             }
         }
     }
-}
-
-/// A piece that holds some of the same seqs: its first.
-fn overlap(pieces: &BTreeMap<u64, Piece>, piece: &Piece) -> Option<u64> {
-    pieces
-        .range(..=piece.last)
-        .next_back()
-        .filter(|(_, other)| other.last >= piece.first)
-        .map(|(first, _)| *first)
-}
-
-fn fit_late(from: u64, jump: &Jump, piece: &Piece) -> Fit {
-    if let Some(first) = overlap(&jump.pieces, piece) {
-        return Fit::Held(first);
-    }
-    let before = if piece.first == from {
-        jump.before
-    } else {
-        jump.pieces.values().find(|other| other.last + 1 == piece.first).map(|other| other.hash)
-    };
-    if before.is_some_and(|hash| hash != piece.previous) {
-        return Fit::Fork(piece.first - 1);
-    }
-    let after = if piece.last == jump.to {
-        jump.after
-    } else {
-        jump.pieces.get(&(piece.last + 1)).map(|other| other.previous)
-    };
-    if after.is_some_and(|hash| hash != piece.hash) { Fit::Fork(piece.last + 1) } else { Fit::Late }
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ pub(crate) struct Place {
     /// The number of the next arrival to pass.
     pub(crate) position: u64,
     owed: BTreeMap<LogKey, Owed>,
+    /// Logs of which nothing was left when it came, and its own next seq: no word of them unless more comes.
+    silent: BTreeMap<LogKey, u64>,
     /// The cursor with which it came.
     came: Cursor,
 }
@@ -53,15 +55,13 @@ impl Place {
     /// A reader that came with a cursor to a node that stands at `position` with these heads. `kept` says whether
     /// anything of a log is retained.
     pub(crate) fn attach(came: Cursor, position: u64, heads: &Heads, kept: &dyn Fn(LogKey) -> bool) -> Self {
-        let mut owed = BTreeMap::new();
+        let (mut owed, mut silent) = (BTreeMap::new(), BTreeMap::new());
         let named: BTreeMap<LogKey, u64> = came.logs().collect();
         for (key, head) in heads {
+            let Seen::UpTo(seq) = came.seen(*key) else { continue };
             if !named.contains_key(key) && !kept(*key) {
-                continue;
-            }
-            if let Seen::UpTo(seq) = came.seen(*key)
-                && seq != *head
-            {
+                silent.insert(*key, seq.saturating_add(1));
+            } else if seq != *head {
                 owed.insert(*key, Owed { next: seq.saturating_add(1), upto: *head, waits: None });
             }
         }
@@ -70,7 +70,7 @@ impl Place {
                 owed.insert(key, Owed { next: seq.saturating_add(1), upto: 0, waits: None });
             }
         }
-        Self { position, owed, came }
+        Self { position, owed, silent, came }
     }
 
     /// Passes the arrival at its position.
@@ -85,6 +85,10 @@ impl Place {
             if let Some(waits) = self.owed.get_mut(&key) {
                 waits.waits = None;
             }
+            return Take::Nothing;
+        }
+        if let Some(next) = self.silent.remove(&key) {
+            self.owe(key, next, last);
             return Take::Nothing;
         }
         let next = match self.owed.get_mut(&key) {
@@ -174,7 +178,10 @@ impl Place {
             match self.owed.get_mut(key) {
                 Some(owed) => owed.upto = owed.upto.max(*head),
                 None if had == 0 && self.came.seen(*key) == Seen::FromHead => continue,
-                None => _ = self.owed.insert(*key, Owed { next: had + 1, upto: *head, waits: None }),
+                None => {
+                    let next = self.silent.remove(key).unwrap_or(had + 1);
+                    self.owed.insert(*key, Owed { next, upto: *head, waits: None });
+                }
             }
         }
         self.owed.retain(|_, owed| owed.next != owed.upto + 1);
@@ -197,7 +204,7 @@ impl Place {
             .into_iter()
             .filter(|(_, mark)| mark.0 > 0)
             .for_each(|(origin, mark)| cursor.set_done(origin, mark));
-        for (key, head) in heads {
+        for (key, head) in heads.iter().filter(|(key, _)| !self.silent.contains_key(key)) {
             let seq = self.owed.get(key).map_or(*head, |owed| owed.next.saturating_sub(1));
             cursor.set(*key, seq);
         }

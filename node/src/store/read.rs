@@ -143,12 +143,26 @@ impl Shared {
 
     /// Why a range that no segment holds is missing.
     pub(crate) fn missing(&self, key: LogKey, from: u64, to: u64) -> Missing {
+        let missing = self.missing_here(key, from, to);
+        if missing.reason != GapReason::Unreachable {
+            return missing;
+        }
+        // It never came here. Where its own origin has dropped it, that is why.
+        let floor = self.holders.floor(key);
+        if from < floor {
+            return Missing { to: missing.to.min(floor - 1), reason: GapReason::Expired };
+        }
+        missing
+    }
+
+    fn missing_here(&self, key: LogKey, from: u64, to: u64) -> Missing {
         let order = self.order();
         let Some(log) = order.logs.get(&key) else { return Missing { to, reason: GapReason::Expired } };
         match log.jumps.range(..=from).next_back() {
             Some((_, jump)) if jump.to >= from => {
                 let (_, end) = jump.missing(from).unwrap_or((from, jump.to));
-                Missing { to: to.min(end), reason: GapReason::Unreachable }
+                let reason = if jump.damaged { GapReason::Corrupt } else { GapReason::Unreachable };
+                Missing { to: to.min(end), reason }
             }
             _ => {
                 let jump = log.jumps.range(from..=to).next().map(|(first, _)| first - 1);

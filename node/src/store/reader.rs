@@ -17,7 +17,7 @@ use super::opening::First;
 use super::order::{Heads, What};
 use super::place::{Behind, Place, Take};
 use super::read::{Flags, LogRead, Missing};
-use super::segment::Segment;
+use super::segment::{BACKFILL, Segment};
 use super::shared::Shared;
 use super::tail::Item as TailItem;
 
@@ -303,7 +303,7 @@ impl Reader {
     /// Goes on in the next segment that is there; what lies between is owed, log by log.
     fn next_segment(&mut self) -> io::Result<()> {
         let id = self.segment.id;
-        let next = self.shared.segments().range(id + 1..).next().map(|(_, segment)| segment.clone());
+        let next = self.shared.segments().range(id + 1..BACKFILL).next().map(|(_, segment)| segment.clone());
         let Some(next) = next else { return Ok(()) };
         let (first, base) = next.with_index(|index| (index.summary.first_arrival, index.base.clone()))?;
         if self.place.position <= first {

@@ -18,11 +18,13 @@ use super::disk::Disk;
 use super::options::{Holders, StoreOptions};
 use super::order::Order;
 use super::own::{Before, OwnLog};
-use super::replay::{self, Replayed};
-use super::segment::{FORMAT, Segment, id_of};
+use super::replay::{self, FilledEntry, Replayed};
+use super::segment::{BACKFILL, FORMAT, Segment, id_of};
 use super::shared::{Found, Shared, place_in};
 use super::topics::TopicTable;
 use super::writer::Writer;
+
+mod backfill;
 
 /// Opens what lies on the disk.
 pub(crate) fn open(
@@ -34,11 +36,11 @@ pub(crate) fn open(
     let now = (options.clock)();
     let mut segments = list(&disk, now)?;
     let replayed = replay_newest(&disk, &mut segments)?;
-    let found = match replayed {
+    let (mut found, index, filled) = match replayed {
         Some((active, replayed)) => take_up(&segments, active, replayed)?,
         None => make_first(&disk, &options, &mut segments)?,
     };
-    let (mut found, index) = found;
+    let backfill = backfill::take_up(&segments, &mut found.order, &filled)?;
     found.damaged += missing_files(&segments);
     let uncounted: BTreeSet<u64> = segments.keys().copied().collect();
     let before = before(&found.order, Origin(key.verifying_key().to_bytes()));
@@ -49,11 +51,12 @@ pub(crate) fn open(
     active.with_index(|index| shared.topic_table().add_segment(active.id, index))?;
     shared.look_at_room();
     let dedupe = recall_keys(&shared, own.origin(), now)?;
-    let appender = Appender::new(shared.clone(), active, index);
+    let appender = Appender::new(shared.clone(), (active, index), backfill);
     Ok((shared.clone(), Writer::new(shared, appender, own, dedupe)))
 }
 
-type Taken = (Found, Arc<std::sync::RwLock<super::index::Index>>);
+/// What was found, the index of the newest segment, and what that names in the newest segment of backfill.
+type Taken = (Found, Arc<std::sync::RwLock<super::index::Index>>, Vec<FilledEntry>);
 
 fn list(disk: &Arc<dyn Disk>, now: Micros) -> anyhow::Result<BTreeMap<u64, Arc<Segment>>> {
     let names = disk.list().context("the store's folder cannot be read")?;
@@ -63,7 +66,7 @@ fn list(disk: &Arc<dyn Disk>, now: Micros) -> anyhow::Result<BTreeMap<u64, Arc<S
         let segment = Segment::open(disk, id, now, before)
             .with_context(|| format!("segment {id:016x} cannot be opened"))?;
         let segment = Arc::new(segment);
-        before = Arc::downgrade(&segment);
+        before = if id + 1 < BACKFILL { Arc::downgrade(&segment) } else { Weak::new() };
         segments.insert(id, segment);
     }
     Ok(segments)
@@ -71,10 +74,9 @@ fn list(disk: &Arc<dyn Disk>, now: Micros) -> anyhow::Result<BTreeMap<u64, Arc<S
 
 /// How many segment files are missing: retention drops from the oldest on, so between two there is always each.
 fn missing_files(segments: &BTreeMap<u64, Arc<Segment>>) -> u64 {
-    let (Some((first, _)), Some((last, _))) = (segments.first_key_value(), segments.last_key_value()) else {
-        return 0;
-    };
-    let missing = last - first + 1 - segments.len() as u64;
+    let mut ordered = segments.range(..BACKFILL).map(|(id, _)| *id);
+    let Some(first) = ordered.next() else { return 0 };
+    let missing = ordered.fold((first, 0), |(before, missing), id| (id, missing + id - before - 1)).1;
     if missing > 0 {
         tracing::error!(missing, "Segment files are missing; what they held is shown as a gap");
     }
@@ -86,7 +88,9 @@ fn replay_newest(
     disk: &Arc<dyn Disk>,
     segments: &mut BTreeMap<u64, Arc<Segment>>,
 ) -> anyhow::Result<Option<(Arc<Segment>, Replayed)>> {
-    while let Some((id, segment)) = segments.last_key_value().map(|(id, segment)| (*id, segment.clone())) {
+    while let Some((id, segment)) =
+        segments.range(..BACKFILL).next_back().map(|(id, segment)| (*id, segment.clone()))
+    {
         check_format(&segment)?;
         let bytes = segment.read_all().with_context(|| format!("segment {id:016x} cannot be read"))?;
         let replayed = replay::replay(id, &bytes, segment.order_before()?, false);
@@ -138,7 +142,7 @@ fn take_up(
     let damaged = replayed.damaged.len() as u64;
     let found =
         Found { order: replayed.order, segments: segments.clone(), active, forks: replayed.forks, damaged };
-    Ok((found, index))
+    Ok((found, index, replayed.filled))
 }
 
 fn make_first(
@@ -153,7 +157,8 @@ fn make_first(
     );
     let index = active.activate(super::index::Index::beginning(&order));
     segments.insert(1, active.clone());
-    Ok((Found { order, segments: segments.clone(), active, forks: Vec::new(), damaged: 0 }, index))
+    let found = Found { order, segments: segments.clone(), active, forks: Vec::new(), damaged: 0 };
+    Ok((found, index, Vec::new()))
 }
 
 /// Where the own logs ended.
@@ -170,7 +175,7 @@ fn recall_keys(shared: &Shared, origin: Origin, now: Micros) -> io::Result<Dedup
     let mut keys = Dedupe::default();
     let since = now.saturating_sub(dedupe::WINDOW);
     let (mut fresh, mut sealed) = (Vec::new(), Micros::MAX);
-    for segment in shared.all_segments().into_iter().rev() {
+    for segment in shared.ordered_segments().into_iter().rev() {
         // Where the next one was made before, the index of this one, which may have to be made anew, is of no interest.
         if sealed < since || segment.with_summary(|summary| summary.newest < since)? {
             break;

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use anode_shared::batch::{Header, Layout};
+use anode_shared::batch::{Header, Layout, Predecessor};
 use anode_shared::codec;
-use anode_shared::ids::LogKey;
+use anode_shared::ids::{Hash, LogKey};
 use anode_shared::record::RecordRef;
 use anode_shared::repair::SignedHeader;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,25 @@ pub(crate) struct JumpEntry {
     pub(crate) key: LogKey,
     pub(crate) from: u64,
     pub(crate) to: u64,
+}
+
+/// The body of the entry that says where a batch lies that filled part of a jump.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct FilledEntry {
+    pub(crate) key: LogKey,
+    pub(crate) piece: Piece,
+    pub(crate) predecessor: Option<Predecessor>,
+}
+
+/// The body of the entry that says that a range was found damaged.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct LostEntry {
+    pub(crate) key: LogKey,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    /// The hash of the batch before it, and what the one behind it names as its previous.
+    pub(crate) before: Option<Hash>,
+    pub(crate) after: Option<Hash>,
 }
 
 /// The body of a fork's entry: the log ends before `end`, and two headers prove it.
@@ -51,7 +70,7 @@ pub(crate) fn piece_of(layout: &Layout, bytes: &[u8], place: Place) -> Piece {
     Piece { first: header.first, last: header.last(), hash, previous: header.previous, place }
 }
 
-/// Applies a batch that was written as `kind` to order and index.
+/// Applies a batch that is part of the arrival order to order and index.
 pub(crate) fn apply_batch(
     order: &mut Order,
     index: &mut Index,
@@ -61,20 +80,25 @@ pub(crate) fn apply_batch(
     place: Place,
 ) -> Vec<Arrival> {
     let header = &layout.header;
-    let key = header.key();
-    let piece = piece_of(layout, bytes, place);
-    let arrivals = match head.kind {
-        Kind::Batch => order.take_next(key, piece, header.predecessor, head.when),
-        Kind::Waiting => {
-            order.take_waiting(key, piece, head.when);
-            Vec::new()
-        }
-        _ => order.take_late(key, piece, header.predecessor, head.when),
+    let (key, piece) = (header.key(), piece_of(layout, bytes, place));
+    let arrivals = if head.kind == Kind::Waiting {
+        order.take_waiting(key, piece, head.when);
+        Vec::new()
+    } else {
+        order.take_next(key, piece, header.predecessor, head.when)
     };
+    add_to_index(index, head, layout, bytes, place);
+    index.arrive(&arrivals);
+    arrivals
+}
+
+/// Adds a batch to the index of the segment in which it lies.
+pub(crate) fn add_to_index(index: &mut Index, head: Head, layout: &Layout, bytes: &[u8], place: Place) {
+    let header = &layout.header;
     let records: Vec<RecordRef<'_>> =
         layout.records.iter().filter_map(|range| RecordRef::decode(&bytes[range.clone()]).ok()).collect();
     let stored = Stored {
-        key,
+        key: header.key(),
         first: header.first,
         last: header.last(),
         offset: place.offset,
@@ -85,6 +109,16 @@ pub(crate) fn apply_batch(
         keyed: records.iter().any(|record| record.dedupe.is_some()),
     };
     index.add(stored, records.iter().map(|record| (record.topic, record.time)), head.when);
+}
+
+/// Applies to order and index that a batch in a segment of backfill filled part of a jump.
+pub(crate) fn apply_filled(
+    order: &mut Order,
+    index: &mut Index,
+    head: Head,
+    filled: &FilledEntry,
+) -> Vec<Arrival> {
+    let arrivals = order.take_late(filled.key, filled.piece, filled.predecessor, head.when);
     index.arrive(&arrivals);
     arrivals
 }
@@ -102,6 +136,8 @@ pub(crate) struct Replayed {
     pub(crate) salt: Option<u64>,
     /// Proofs of forks in it.
     pub(crate) forks: Vec<ForkEntry>,
+    /// What it names in the newest segment of backfill that it names: those before were synced with what came before.
+    pub(crate) filled: Vec<FilledEntry>,
 }
 
 /// Replays a segment from the order that its checkpoint gives, or else the segment before it. Without either its own entries
@@ -110,8 +146,15 @@ pub(crate) fn replay(segment: u64, bytes: &[u8], order: Option<Order>, sealed: b
     let scan = entry::scan(bytes, sealed);
     let order = order.unwrap_or_else(|| first_seen(&scan.entries));
     let index = Index::beginning(&order);
-    let mut replayed =
-        Replayed { order, index, damaged: scan.damaged, end: scan.end, salt: scan.salt, forks: Vec::new() };
+    let mut replayed = Replayed {
+        order,
+        index,
+        damaged: scan.damaged,
+        end: scan.end,
+        salt: scan.salt,
+        forks: Vec::new(),
+        filled: Vec::new(),
+    };
     replayed.index.summary.damaged = replayed.damaged.len() as u64;
     for found in &scan.entries {
         replayed.one(segment, found);
@@ -122,8 +165,9 @@ pub(crate) fn replay(segment: u64, bytes: &[u8], order: Option<Order>, sealed: b
 /// The order before entries of which nothing else is known: it begins with the first number, and each log with what first
 /// names its head.
 fn first_seen(entries: &[Found<'_>]) -> Order {
-    let numbered =
-        |found: &&Found<'_>| matches!(found.head.kind, Kind::Batch | Kind::Late | Kind::Jump | Kind::Closing);
+    let numbered = |found: &&Found<'_>| {
+        matches!(found.head.kind, Kind::Batch | Kind::Filled | Kind::Jump | Kind::Closing)
+    };
     let next = entries.iter().find(numbered).map_or(0, |found| found.head.arrival);
     let mut order = Order::beginning(next);
     for Found { head, body, .. } in entries {
@@ -155,6 +199,22 @@ impl Replayed {
                     self.index.arrive(&arrivals);
                 }
             }
+            Kind::Filled => {
+                if let Ok(filled) = codec::decode::<FilledEntry>(found.body) {
+                    self.catch_up(found.head, &[]);
+                    apply_filled(&mut self.order, &mut self.index, found.head, &filled);
+                    let newest = self.filled.first().map_or(0, |filled| filled.piece.place.segment);
+                    if filled.piece.place.segment > newest {
+                        self.filled.clear();
+                    }
+                    self.filled.push(filled);
+                }
+            }
+            Kind::Lost => {
+                if let Ok(LostEntry { key, from, to, before, after }) = codec::decode(found.body) {
+                    self.order.lose(key, (from, to), before, after);
+                }
+            }
             Kind::Fork => {
                 if let Ok(fork) = codec::decode::<ForkEntry>(found.body) {
                     self.order.take_fork(fork.key, fork.end);
@@ -180,10 +240,11 @@ impl Replayed {
             return;
         };
         let place = Place { segment, offset, length };
-        match found.head.kind {
-            Kind::Batch => self.catch_up(found.head, &[before(&layout)]),
-            Kind::Late => self.catch_up(found.head, &[]),
-            _ => {}
+        if found.head.kind == Kind::Late {
+            return add_to_index(&mut self.index, found.head, &layout, found.body, place);
+        }
+        if found.head.kind == Kind::Batch {
+            self.catch_up(found.head, &[before(&layout)]);
         }
         apply_batch(&mut self.order, &mut self.index, found.head, &layout, found.body, place);
     }

@@ -24,30 +24,45 @@ pub(crate) fn is_old(active: &Segment, options: &StoreOptions, now: Micros) -> b
     now.saturating_sub(active.made) > micros(options.retain_age) / STEPS
 }
 
-/// The oldest segment, if it is sealed, and the bytes of all.
-fn oldest_sealed(shared: &Shared) -> Option<(Arc<Segment>, u64)> {
-    let segments = shared.segments();
-    let oldest = segments.values().next().filter(|oldest| oldest.sealed.load(Ordering::SeqCst))?.clone();
-    Some((oldest, segments.values().map(|segment| segment.bytes()).sum::<u64>()))
+/// What goes next: of the oldest segment of the arrival order, once it is sealed, and those of backfill, the one whose newest
+/// record is the oldest. So backfill goes before what is newer, however late it came.
+#[derive(Debug)]
+struct Next {
+    segment: Arc<Segment>,
+    newest: Micros,
+    /// The bytes of all segments.
+    bytes: u64,
 }
 
-/// The oldest sealed segment, if it is to go: too old as a whole, or the store too big.
+fn next(shared: &Shared) -> Option<Next> {
+    let oldest = shared.segments().first_key_value().map(|(_, segment)| segment.clone());
+    let oldest = oldest.filter(|oldest| oldest.sealed.load(Ordering::SeqCst));
+    let all = oldest.into_iter().chain(shared.backfill_segments());
+    let newest = |segment: &Segment| segment.with_summary(|summary| summary.newest).unwrap_or(0);
+    let (newest, segment) = all
+        .map(|segment| (newest(&segment), segment))
+        .min_by_key(|(newest, segment)| (*newest, segment.id))?;
+    let bytes = shared.segments().values().map(|segment| segment.bytes()).sum();
+    Some(Next { segment, newest, bytes })
+}
+
+/// The segment that is to go: too old as a whole, or the first to go where the store is too big.
 pub(crate) fn next_to_drop(shared: &Shared, now: Micros) -> Option<Arc<Segment>> {
-    let (oldest, bytes) = oldest_sealed(shared)?;
+    let Next { segment, newest, bytes } = next(shared)?;
     let limit = now.saturating_sub(micros(shared.options.retain_age));
-    let goes = bytes > shared.options.retain_bytes
-        || oldest.with_summary(|summary| summary.newest < limit).unwrap_or(false);
-    goes.then_some(oldest)
+    (bytes > shared.options.retain_bytes || newest < limit).then_some(segment)
+}
+
+/// Records before this time would go next because the store is full; 0 while there is room.
+pub(crate) fn squeezed(shared: &Shared, now: Micros) -> Micros {
+    let options = &shared.options;
+    let full = next(shared).filter(|next| next.bytes + options.segment_bytes > options.retain_bytes);
+    full.map_or(0, |next| next.newest.min(now))
 }
 
 /// The time below which records would not be kept: too old, or as old as those that go next because the store is full.
-pub(crate) fn horizon(shared: &Shared, now: Micros) -> Micros {
-    let limit = now.saturating_sub(micros(shared.options.retain_age));
-    let options = &shared.options;
-    let full =
-        oldest_sealed(shared).filter(|(_, bytes)| bytes + options.segment_bytes > options.retain_bytes);
-    let oldest = full.and_then(|(oldest, _)| oldest.with_summary(|summary| summary.newest).ok());
-    oldest.map_or(limit, |oldest| limit.max(oldest.min(now)))
+pub(crate) fn horizon(shared: &Shared, squeezed: Micros, now: Micros) -> Micros {
+    now.saturating_sub(micros(shared.options.retain_age)).max(squeezed)
 }
 
 /// The floors once a segment is gone: one above the highest seq of each log in it.

@@ -17,7 +17,9 @@ use super::order::{Heads, Order, Place, What};
 use super::replay;
 
 /// The version of the store's format, in every checkpoint. A node refuses any other.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
+/// The first id of segments of backfill, which hold what filled jumps. The others, below it, hold the arrival order.
+pub(crate) const BACKFILL: u64 = 1 << 63;
 
 /// What a segment begins with.
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,7 +127,7 @@ impl Segment {
         let mut magic = [0; 4];
         self.file.read_at(&mut magic, 0).ok()?;
         if entry::is_older(&magic) {
-            return Some(FORMAT - 1);
+            return Some(1);
         }
         codec::decode::<Version>(&self.checkpoint_body()?).ok().map(|version| version.format)
     }

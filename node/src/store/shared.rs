@@ -18,7 +18,7 @@ use super::options::{Holders, StoreOptions};
 use super::order::{Order, Place};
 use super::peers::ForPeers;
 use super::replay::ForkEntry;
-use super::segment::Segment;
+use super::segment::{BACKFILL, Segment};
 use super::sync::GroupCommit;
 use super::tail::Tail;
 use super::topics::TopicTable;
@@ -86,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     /// Records older than this would not be kept: what backfill stops at.
     pub(crate) horizon: AtomicU64,
+    /// The same as far as the store is full; 0 while it is not.
+    pub(crate) squeezed: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -130,6 +132,7 @@ impl Shared {
             full: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             horizon: AtomicU64::new(0),
+            squeezed: AtomicU64::new(0),
         }
     }
 
@@ -162,9 +165,19 @@ impl Shared {
         lock(&self.topics)
     }
 
-    /// All segments, oldest first.
+    /// All segments: those of the arrival order, oldest first, then those of backfill.
     pub(crate) fn all_segments(&self) -> Vec<Arc<Segment>> {
         self.segments().values().cloned().collect()
+    }
+
+    /// The segments of the arrival order, oldest first.
+    pub(crate) fn ordered_segments(&self) -> Vec<Arc<Segment>> {
+        self.segments().range(..BACKFILL).map(|(_, segment)| segment.clone()).collect()
+    }
+
+    /// The segments of backfill.
+    pub(crate) fn backfill_segments(&self) -> Vec<Arc<Segment>> {
+        self.segments().range(BACKFILL..).map(|(_, segment)| segment.clone()).collect()
     }
 
     /// The batch at a place.
@@ -228,8 +241,9 @@ impl Shared {
 
     /// Lets indexes go that were read for a while, the newest last.
     pub(crate) fn keep_indexes_few(&self) {
-        let sealed: Vec<_> = self.all_segments();
-        sealed.iter().rev().skip(INDEXES_IN_MEMORY).for_each(|segment| segment.unload());
+        for segments in [self.ordered_segments(), self.backfill_segments()] {
+            segments.iter().rev().skip(INDEXES_IN_MEMORY).for_each(|segment| segment.unload());
+        }
     }
 
     /// Looks whether the disk has more room than its reserve.

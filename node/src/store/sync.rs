@@ -17,6 +17,8 @@ struct State {
     written: u64,
     synced: u64,
     file: Arc<dyn DiskFile>,
+    /// A segment of backfill that was written to. It is synced first: what is synced in the other file names what lies in it.
+    backfill: Option<Arc<dyn DiskFile>>,
     waiters: VecDeque<(u64, Waiter)>,
     failed: Option<String>,
     stopped: bool,
@@ -44,6 +46,7 @@ impl GroupCommit {
             written: 0,
             synced: 0,
             file,
+            backfill: None,
             waiters: VecDeque::new(),
             failed: None,
             stopped: false,
@@ -62,6 +65,11 @@ impl GroupCommit {
         let mut state = self.lock();
         state.written += bytes;
         state.dirty_since.get_or_insert_with(Instant::now);
+    }
+
+    /// A segment of backfill was written to; what names it in the arrival order is written behind it.
+    pub(crate) fn wrote_backfill(&self, file: &Arc<dyn DiskFile>) {
+        self.lock().backfill = Some(file.clone());
     }
 
     /// Bytes written that are not synced yet.
@@ -115,12 +123,12 @@ impl GroupCommit {
     /// Syncs all that was written, on this thread. Says whether it is stable.
     pub(crate) fn sync_now(&self) -> bool {
         let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
-        let (file, mark) = {
+        let (backfill, file, mark) = {
             let mut state = self.lock();
             state.dirty_since = None;
-            (state.file.clone(), state.written)
+            (state.backfill.take(), state.file.clone(), state.written)
         };
-        let result = file.sync();
+        let result = backfill.map_or(Ok(()), |backfill| backfill.sync()).and_then(|()| file.sync());
         if let Err(error) = result {
             tracing::error!(%error, "Failed to sync; nothing is acknowledged any more");
             self.fail(&format!("fdatasync failed: {error}"));

@@ -228,30 +228,51 @@ impl Writer {
         Ok(())
     }
 
+    /// Looks after room and retention: now and then, and where a segment was sealed.
     fn housekeep(&mut self) {
-        if self.housekept.elapsed() < HOUSEKEEPING {
+        let due = self.housekept.elapsed() >= HOUSEKEEPING;
+        if !self.appender.has_rolled() && !due {
             return;
         }
-        self.housekept = Instant::now();
-        self.shared.look_at_room();
         let now = (self.shared.options.clock)();
+        if due {
+            self.housekept = Instant::now();
+            self.shared.look_at_room();
+            self.seal_old(now);
+        }
+        self.drop_expired(now);
+        self.write_floors();
+        let squeezed = retention::squeezed(&self.shared, now);
+        self.shared.squeezed.store(squeezed, Ordering::Relaxed);
+        self.shared.horizon.store(retention::horizon(&self.shared, squeezed, now), Ordering::Relaxed);
+        self.shared.keep_indexes_few();
+    }
+
+    fn seal_old(&mut self, now: u64) {
         if !self.appender.is_empty()
             && retention::is_old(self.appender.active(), &self.shared.options, now)
             && let Err(error) = self.appender.roll()
         {
             self.appender.failed(&error);
         }
-        while let Some(oldest) = retention::next_to_drop(&self.shared, now) {
-            let floors = retention::floors_after(&self.shared, &oldest);
+        let backfill = self.appender.active_backfill();
+        if backfill.is_some_and(|segment| retention::is_old(segment, &self.shared.options, now)) {
+            self.appender.seal_backfill();
+        }
+    }
+
+    fn drop_expired(&mut self, now: u64) {
+        while let Some(next) = retention::next_to_drop(&self.shared, now) {
+            if self.appender.active_backfill().is_some_and(|segment| segment.id == next.id) {
+                self.appender.seal_backfill();
+            }
+            let floors = retention::floors_after(&self.shared, &next);
             self.floors.floors.extend_from_slice(&floors.floors);
             if !self.write_floors() {
                 return;
             }
-            retention::drop_segment(&self.shared, &oldest, &floors, now);
+            retention::drop_segment(&self.shared, &next, &floors, now);
         }
-        self.write_floors();
-        self.shared.horizon.store(retention::horizon(&self.shared, now), Ordering::Relaxed);
-        self.shared.keep_indexes_few();
     }
 
     /// Raises a floor below which backfill stops; what is stored below it stays until its segment goes.
@@ -282,7 +303,9 @@ impl Writer {
     /// The end: all is written and synced, and a last entry proves that it was.
     fn finish(&mut self) {
         self.write_floors();
-        if self.write_open().is_ok() && self.shared.commit.sync_now() {
+        let written = self.write_open();
+        self.appender.seal_backfill();
+        if written.is_ok() && self.shared.commit.sync_now() {
             let (heads, next) = {
                 let order = self.shared.order();
                 (order.heads().into_iter().collect(), order.next)

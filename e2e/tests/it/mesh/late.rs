@@ -55,7 +55,6 @@ async fn it_gives_all_to_who_comes_late_or_was_away() -> Result<()> {
     mesh.stop().await
 }
 
-#[ignore = "a late joiner with less room than its peers hold does not settle yet"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_settles_with_small_segments_and_retention() -> Result<()> {
     let small = ["--segment-bytes", "1MiB", "--retain-bytes", "8MiB"];

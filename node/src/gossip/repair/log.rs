@@ -162,11 +162,15 @@ impl Log {
         self.said = Some((floor, head, now));
     }
 
-    /// Whether its origin said lately that it has some of a range.
-    pub(super) fn is_said(&self, span: Span, now: Instant) -> bool {
-        self.said.is_some_and(|(floor, head, when)| {
-            when + SAID > now && Span::new(floor, head).and_then(|said| said.meet(span)).is_some()
-        })
+    /// What of a range its origin said lately that it has.
+    pub(super) fn said(&self, span: Span, now: Instant) -> Option<Span> {
+        let (floor, head, _) = self.said.filter(|(.., when)| *when + SAID > now)?;
+        Span::new(floor, head)?.meet(span)
+    }
+
+    /// Below which seq its origin has dropped everything, as far as it said.
+    pub(super) fn origins_floor(&self) -> u64 {
+        self.said.map_or(1, |(floor, ..)| floor)
     }
 
     /// Whether something of it will be wanted later without anything happening.

@@ -8,7 +8,7 @@ use anode_shared::repair::{Digest, Summaries, Summary};
 use super::node::Manner;
 use super::store::Batch;
 use super::world::{Message, World};
-use crate::gossip::repair::{Effect, Event, Outcome, Piece};
+use crate::gossip::repair::{Effect, Event, Piece};
 
 impl World {
     /// What a node tells of itself.
@@ -49,7 +49,7 @@ impl World {
         for batch in batches {
             let (outcome, changed) = self.nodes[node].store.accept(batch);
             self.fetched += 1;
-            if outcome == Outcome::Stored && changed {
+            if changed {
                 self.changed(node, vec![batch.key]);
             }
             pieces.push(Piece { span: batch.span, bytes: batch.bytes, time: batch.time, outcome });
@@ -70,6 +70,11 @@ impl World {
                     let floor = self.nodes[node].store.order.logs.get(&log).map_or(1, |log| log.floor);
                     if span.to < floor {
                         self.fail(format!("{node} asks for {span:?} of {log}, below its floor {floor}"));
+                    }
+                    let asked = &self.nodes[self.by_origin[&peer]];
+                    let has = asked.manner == Manner::Honest && !asked.store.read(log, span, 1).0.is_empty();
+                    if has && self.millis >= self.settled_from {
+                        self.fail(format!("{node} still asks for {span:?} of {log}"));
                     }
                     self.send_to(node, peer, Message::Range { id, key: log, span, most: u64::from(most) });
                 }

@@ -14,6 +14,9 @@ use crate::store::order::{Arrival, Fit, Order, Piece, Place};
 /// How long a batch waits for its predecessor.
 const JUMP_AFTER: Duration = Duration::from_secs(1);
 
+/// About how much a store with little room may hold too much or too little: as a segment in life.
+pub(super) const SEGMENT: u64 = 8_000;
+
 /// A batch without its records: seqs, chain, time and size are what matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Batch {
@@ -46,6 +49,10 @@ pub(super) struct Store {
     pub(super) synced: usize,
     holes: BTreeMap<(LogKey, u64), Instant>,
     pub(super) retain: Micros,
+    /// The most bytes that it keeps; 0: all.
+    pub(super) room: u64,
+    /// It drops what came first, as a test's flaw, and not what is oldest.
+    pub(super) by_arrival: bool,
 }
 
 fn piece(batch: &Batch) -> Piece {
@@ -59,13 +66,13 @@ fn piece(batch: &Batch) -> Piece {
 }
 
 impl Store {
-    pub(super) fn new(retain: Micros) -> Self {
-        Self { retain, ..Self::default() }
+    pub(super) fn new(retain: Micros, room: u64, by_arrival: bool) -> Self {
+        Self { retain, room, by_arrival, ..Self::default() }
     }
 
     /// What a crash leaves: everything up to `kept` entries of the journal.
     pub(super) fn crash(self, kept: usize) -> Self {
-        let mut fresh = Self::new(self.retain);
+        let mut fresh = Self::new(self.retain, self.room, self.by_arrival);
         for entry in self.journal.into_iter().take(kept) {
             fresh.apply(entry);
         }
@@ -109,7 +116,14 @@ impl Store {
     pub(super) fn accept(&mut self, batch: &Rc<Batch>) -> (Outcome, bool) {
         let entry = match self.order.fit(batch.key, &piece(batch)) {
             Fit::Next => Entry::Next(batch.clone()),
+            Fit::Ahead if self.order.logs.get(&batch.key).is_none_or(|log| log.head == 0) => {
+                self.apply(Entry::Jump(batch.key, batch.span.from - 1));
+                Entry::Next(batch.clone())
+            }
             Fit::Ahead => Entry::Waiting(batch.clone()),
+            Fit::Late if batch.time < self.squeezed() => {
+                return (Outcome::Old, self.raise(batch.key, batch.span.to + 1));
+            }
             Fit::Late => Entry::Late(batch.clone()),
             Fit::Old => return (Outcome::Old, false),
             Fit::Ended => return (Outcome::Stored, false),
@@ -209,14 +223,47 @@ impl Store {
         news
     }
 
-    /// Drops what is too old. Gives the logs that changed.
+    /// Drops what is too old, and what goes next where there is too much. Gives the logs that changed.
     pub(super) fn expire(&mut self, wall: Micros) -> Vec<LogKey> {
         let limit = wall.saturating_sub(self.retain);
         let mut floors: BTreeMap<LogKey, u64> = BTreeMap::new();
         for batch in self.batches.values().filter(|batch| batch.time < limit) {
             floors.insert(batch.key, batch.span.to + 1);
         }
-        floors.into_iter().filter(|(key, floor)| self.raise(*key, *floor)).map(|(key, _)| key).collect()
+        let raised = floors.into_iter().filter(|(key, floor)| self.raise(*key, *floor)).map(|(key, _)| key);
+        let mut changed: Vec<LogKey> = raised.collect();
+        while self.room > 0 && self.bytes() > self.room {
+            let Some((key, floor)) = self.goes_next().map(|batch| (batch.key, batch.span.to + 1)) else {
+                break;
+            };
+            if !self.raise(key, floor) {
+                break;
+            }
+            changed.push(key);
+        }
+        changed
+    }
+
+    fn bytes(&self) -> u64 {
+        self.batches.values().map(|batch| batch.bytes).sum()
+    }
+
+    fn goes_next(&self) -> Option<&Rc<Batch>> {
+        let held = |batch: &Rc<Batch>| self.batches.contains_key(&(batch.key, batch.span.from));
+        let first = self.journal.iter().find_map(|entry| match entry {
+            Entry::Next(batch) | Entry::Waiting(batch) | Entry::Late(batch) => {
+                Some(batch).filter(|batch| held(batch))
+            }
+            _ => None,
+        });
+        let oldest = self.batches.values().min_by_key(|batch| batch.time);
+        if self.by_arrival { first } else { oldest }
+    }
+
+    /// Batches before this time would go next because there is no room; 0 where there is.
+    pub(super) fn squeezed(&self) -> Micros {
+        let full = self.room > 0 && self.bytes() + SEGMENT > self.room;
+        self.goes_next().filter(|_| full).map_or(0, |batch| batch.time)
     }
 
     /// The arrival of a number, if it came in this life.

@@ -95,6 +95,10 @@ pub(super) struct World {
     /// The true end of each log.
     pub(super) ends: BTreeMap<LogKey, u64>,
     pub(super) acked: Vec<(usize, LogKey, Span)>,
+    /// Time and bytes of every batch that was made.
+    pub(super) made: Vec<(Micros, u64)>,
+    /// From this moment on nothing should have to be fetched any more.
+    pub(super) settled_from: u64,
     pub(super) failure: Option<String>,
     pub(super) requests: u64,
     pub(super) renewed: u64,
@@ -122,6 +126,8 @@ impl World {
             flaw,
             ends: BTreeMap::new(),
             acked: Vec::new(),
+            made: Vec::new(),
+            settled_from: u64::MAX,
             failure: None,
             requests: 0,
             renewed: 0,
@@ -140,10 +146,11 @@ impl World {
             };
             world.bootstrap.push(if number == 0 { Vec::new() } else { vec![before] });
             let retain = if dice.below(4) == 0 { 25_000_000 } else { 3_600_000_000 };
+            let room = if dice.below(3) == 0 { 40_000 + dice.below(100_000) } else { 0 };
             let mut node = Node::new(
                 Origin(id),
                 world.bootstrap[number].len(),
-                Store::new(retain),
+                Store::new(retain, room, flaw == Some(Flaw::DropByArrival)),
                 1 << 32,
                 &mut dice,
                 flaw,
@@ -331,7 +338,7 @@ impl World {
         if self.millis / 1_000 != (self.millis + TICK) / 1_000 {
             changed.extend(store.expire(wall));
         }
-        let horizon = wall.saturating_sub(store.retain);
+        let horizon = wall.saturating_sub(store.retain).max(store.squeezed());
         self.changed(node, changed);
         self.tell(node, Event::Retention(horizon));
         let owed =
@@ -406,6 +413,7 @@ impl World {
         let mut dice = Dice::new(self.dice.roll());
         let batch = self.nodes[node].make(count, wall, &mut dice);
         self.ends.insert(batch.key, batch.span.to);
+        self.made.push((batch.time, batch.bytes));
         self.nodes[node].store.accept(&batch);
         let at = self.nodes[node].store.written();
         self.nodes[node].unacked.push((at, batch.key, batch.span));

@@ -70,3 +70,15 @@ fn it_survives_a_cursor_from_beyond_the_end() {
     assert_eq!(place.pass(&batch(5, 4, 5)), Take::Nothing);
     let _ = place.cursor(&heads, BTreeMap::new());
 }
+
+#[test]
+fn it_owes_all_of_a_log_of_which_nothing_was_left_once_it_grows() {
+    let heads = Heads::from([(key(5), 10)]);
+    let attach = || Place::attach(Cursor::new(0), 3, &heads, &|_| false);
+    let mut place = attach();
+    assert_eq!((place.owed(key(5)), place.cursor(&heads, BTreeMap::new())), (None, Cursor::new(0)));
+    assert_eq!((place.pass(&batch(5, 11, 12)), place.owed(key(5))), (Take::Nothing, Some((1, 12))));
+    let mut place = attach();
+    place.skip_to(9, &heads, &Heads::from([(key(5), 12)]));
+    assert_eq!(place.owed(key(5)), Some((1, 12)));
+}

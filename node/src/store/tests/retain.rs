@@ -1,11 +1,15 @@
 //! Retention: what goes, what its readers are told, and that floors stay over restarts.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anode_shared::frames::GapReason;
+use anode_shared::ids::LogKey;
 use anode_shared::topic::Topics;
+use bytes::Bytes;
 
 use super::kit::*;
+use crate::store::own::{Before, OwnLog};
 use crate::store::*;
 
 fn small() -> StoreOptions {
@@ -117,8 +121,8 @@ fn it_ends_whatever_a_page_token_says() {
 }
 
 /// A clock that a test moves, and a store's options by it: records are kept for an hour.
-fn ageing() -> (Arc<std::sync::atomic::AtomicU64>, StoreOptions) {
-    let clock = Arc::new(std::sync::atomic::AtomicU64::new(NOW));
+fn ageing() -> (Arc<AtomicU64>, StoreOptions) {
+    let clock = Arc::new(AtomicU64::new(NOW));
     let shown = clock.clone();
     let options = StoreOptions {
         retain_age: Duration::from_secs(3_600),
@@ -179,4 +183,108 @@ fn it_counts_a_segments_age_over_restarts() {
     let store = open(&disk, &options);
     until("the segment is sealed", || store.status().segments == 2);
     store.drain();
+}
+
+/// A foreign log whose batch `n` was made `n` minutes after the first: half a megabyte in 1,000-byte batches.
+fn old_log(seed: u8, minutes: u64) -> Vec<Bytes> {
+    let mut own = OwnLog::new("local".into(), key(seed), Before::default());
+    let batch = |minute: u64| {
+        own.add(&record("old.topic", format!("\"{}\"", "x".repeat(700))), NOW + minute * 60_000_000, 5);
+        let ready = own.seal().unwrap();
+        own.written(&ready);
+        Bytes::from(ready.sealed.bytes)
+    };
+    (0..minutes).map(batch).collect()
+}
+
+fn after(minutes: u64, options: StoreOptions) -> StoreOptions {
+    let clock = Arc::new(AtomicU64::new(NOW + minutes * 60_000_000));
+    StoreOptions { clock: Arc::new(move || clock.fetch_add(1, Ordering::SeqCst)), ..options }
+}
+
+/// Who comes late has the newest first, and drops what it filled in before what is newer; floors stop what would go at once.
+#[test]
+fn it_fills_backwards_as_far_as_there_is_room_and_keeps_the_newest() {
+    let (disk, options) = (Memory::default(), after(200, small()));
+    let logs = [old_log(9, 200), old_log(8, 200)];
+    let mut store = open(&disk, &options);
+    for log in &logs {
+        let (mut refused, mut taken) = (0, 0);
+        assert_eq!(accept(&store, &log[199]), Verdict::Taken);
+        for batch in log[..199].iter().rev() {
+            match accept(&store, batch) {
+                Verdict::Taken => taken += 1,
+                Verdict::Old => refused += 1,
+                other => panic!("{other:?}"),
+            }
+            if taken % 4 == 0 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        assert!(taken >= 8 && refused > 100, "{taken} taken, {refused} refused");
+    }
+    for again in [false, true] {
+        if again {
+            store.drain();
+            store = open(&disk, &options);
+        }
+        until("retention", || store.status().bytes <= 34_000);
+        let account = read_from(&store, &Start::Earliest);
+        let seen = account.check();
+        let keys: Vec<LogKey> = logs.iter().map(|log| Loaded::new(log[0].clone()).unwrap().key()).collect();
+        for key in &keys {
+            assert_eq!(seen[key].len(), 200, "each record or its gap");
+            let held: Vec<u64> = account.ids.iter().filter(|id| id.key == *key).map(|id| id.seq).collect();
+            assert!(held.len() >= 8, "{held:?}");
+            assert_eq!(
+                held,
+                (201 - held.len() as u64..=200).collect::<Vec<_>>(),
+                "the newest, without a hole"
+            );
+            let view = store.log(*key).unwrap();
+            assert_eq!((view.floor, view.missing.len()), (held[0], 0), "nothing more is wanted");
+        }
+        assert!(account.gaps.iter().all(|gap| gap.reason == GapReason::Expired), "{:?}", account.gaps);
+    }
+    store.drain();
+}
+
+/// Power fails while a log is filled in backwards: what the order names is there, what is not is asked for again.
+#[test]
+fn it_knows_after_a_power_cut_what_was_filled_in() {
+    let mut random = Random(seed());
+    for _ in 0..40 {
+        let disk = Memory::default();
+        let options = after(60, StoreOptions { segment_bytes: 6_000 + random.below(20_000), ..options() });
+        let (store, log) = (open(&disk, &options), old_log(9, 60));
+        accept(&store, &log[59]);
+        let key = Loaded::new(log[0].clone()).unwrap().key();
+        let count = 1 + usize::try_from(random.below(58)).unwrap();
+        let mut synced = 60;
+        for (seq, batch) in (1_u32..60).zip(&log).rev().take(count) {
+            let seq = u64::from(seq);
+            assert_eq!(accept(&store, batch), Verdict::Taken);
+            if random.below(8) == 0 {
+                assert!(wait(store.holds_synced(key, seq, 60)));
+                synced = seq;
+            }
+        }
+        let after = open(&disk.power_cut(&mut || random.next()), &options);
+        let view = after.log(key).unwrap_or_default();
+        let lost = |seq: u64| view.missing.iter().any(|(from, to)| (*from..=*to).contains(&seq));
+        assert!(view.head < 60 && synced == 60 || (synced..=60).all(|seq| !lost(seq)), "{synced}: {view:?}");
+        for (seq, batch) in (1_u32..61).zip(&log).rev() {
+            let seq = u64::from(seq);
+            let held = view.head == 60 && !lost(seq);
+            assert_eq!(
+                accept(&after, batch),
+                if held { Verdict::Held } else { Verdict::Taken },
+                "{seq}: {view:?}"
+            );
+        }
+        let account = read_from(&after, &Start::Earliest);
+        assert_eq!((account.ids.len(), account.gaps.len(), after.status().damaged), (60, 0, 0));
+        store.drain();
+        after.drain();
+    }
 }

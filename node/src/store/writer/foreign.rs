@@ -14,6 +14,7 @@ use crate::store::loaded::Loaded;
 use crate::store::order::{Fit, Piece, Place};
 use crate::store::peers::signed_header;
 use crate::store::replay::{self, ForkEntry, JumpEntry};
+use crate::store::shared::Refused;
 
 impl Writer {
     /// Takes a batch of another origin.
@@ -32,15 +33,20 @@ impl Writer {
             self.own.close();
             return self.accept(batch);
         }
-        let kind = match fit {
-            Fit::Next => Kind::Batch,
-            Fit::Ahead => Kind::Waiting,
-            Fit::Late => Kind::Late,
+        let written = match fit {
+            Fit::Next => self.appender.batch(Kind::Batch, batch),
+            Fit::Ahead => self.ahead(key, piece.first, batch),
+            Fit::Late if header.time_last < self.shared.squeezed.load(Ordering::Relaxed) => {
+                // It would go again at once, and so would all that is older.
+                self.raise_floor(key, piece.last + 1);
+                return Verdict::Old;
+            }
+            Fit::Late => self.appender.late(batch),
             Fit::Old => return Verdict::Old,
             Fit::Ended => return Verdict::Ended,
             Fit::Held(seq) | Fit::Fork(seq) => return self.compare(key, seq, &piece, batch),
         };
-        match self.appender.batch(kind, batch) {
+        match written {
             Ok(()) => {
                 self.shared.counters.foreign_batches.fetch_add(1, Ordering::Relaxed);
                 self.check_chain(key, batch);
@@ -48,6 +54,19 @@ impl Writer {
             }
             Err(refused) => Verdict::Unable(refused),
         }
+    }
+
+    /// Takes a batch whose predecessor is missing. A log that is met for the first time begins with it at once: what comes
+    /// before is as old as it may be, and is no part of the arrival order here.
+    fn ahead(&mut self, key: LogKey, first: u64, batch: &Arc<Loaded>) -> Result<(), Refused> {
+        let met = self.shared.order().logs.get(&key).is_some_and(|log| log.head > 0);
+        let clock = (self.shared.options.clock)();
+        if met || self.shared.early().covers(key, 1, first - 1, clock) {
+            return self.appender.batch(Kind::Waiting, batch);
+        }
+        self.appender.jump(&JumpEntry { key, from: 1, to: first - 1 })?;
+        self.shared.counters.jumps.fetch_add(1, Ordering::Relaxed);
+        self.appender.batch(Kind::Batch, batch)
     }
 
     /// Compares a batch with what is held at `seq`: the same, or the proof of a fork.
