@@ -29,6 +29,8 @@ mod reader;
 mod opening;
 mod history;
 mod peers;
+mod borrowed;
+mod damage;
 
 #[cfg(test)]
 mod tests;
@@ -68,6 +70,9 @@ pub use shared::{Counters, Refused};
 use in_flight::Queued;
 use shared::Shared;
 use writer::{Command, Reply};
+
+/// How long a record is waited for that this node dropped and a peer may still have.
+const LENDING: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Where a reader begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,6 +274,9 @@ impl Store {
 
     /// Takes a batch that was checked.
     pub fn take(&self, batch: Arc<Loaded>) -> Accepting {
+        if self.shared.borrow(&batch) {
+            return Accepting(Err(Verdict::Old));
+        }
         let (to, answer) = oneshot::channel();
         let Some(hold) = self.shared.in_flight.take(batch.bytes().len()) else {
             return Accepting(Err(Verdict::Unable(Refused::Overloaded)));
@@ -337,12 +345,11 @@ impl Store {
             if id.seq > log.head {
                 return Err(Missing::Unknown);
             }
-            if id.seq < log.floor {
-                return Err(Missing::Gone(GapReason::Expired));
-            }
         }
-        let missing = || Missing::Gone(self.shared.missing(id.key, id.seq, id.seq).reason);
-        let batch = self.shared.holding(id.key, id.seq).ok_or_else(missing)?;
+        let kept = self.shared.holding(id.key, id.seq).filter(|_| !self.shared.is_expired(id.key, id.seq));
+        let missing = || Missing::Gone(self.shared.why_missing(id.key, id.seq));
+        let lent = || self.shared.fetch(id.key, id.seq, std::time::Instant::now() + LENDING);
+        let batch = kept.or_else(lent).ok_or_else(missing)?;
         let index = usize::try_from(id.seq - batch.header().first).map_err(|_| Missing::Unknown)?;
         let proof = batch.proof(index).ok_or(Missing::Unknown)?;
         Ok(Found { batch, index, proof })

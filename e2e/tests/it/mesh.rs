@@ -5,6 +5,8 @@ mod shapes;
 mod kills;
 mod replicated;
 mod late;
+mod below;
+mod healing;
 mod presence;
 mod apart;
 mod discovery;

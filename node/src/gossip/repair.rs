@@ -291,15 +291,24 @@ impl Repair {
     /// Whether somebody who is there says that it has some of a range, or may yet say so. Who claimed it and did not give it
     /// does not count for a while, nor who gave nothing again and again; an origin that is not linked counts by its beacons.
     pub fn may_have(&self, key: LogKey, span: Span, now: Instant) -> bool {
-        let claimed = |peer: &Peer| {
-            let holds = |hint: &Hint| !hint.covers(span, now).is_empty();
-            peer.may_yet_say(now) || peer.is_believed() && peer.hint(key).is_some_and(holds)
-        };
-        let said = |log: &Log| !self.peers.contains_key(&key.origin) && log.said(span, now).is_some();
+        self.first_of(key, span, now).is_some()
+    }
+
+    /// The first seq of a range of which that holds.
+    pub fn first_of(&self, key: LogKey, span: Span, now: Instant) -> Option<u64> {
         if !self.keeps(key.origin) {
-            return false;
+            return None;
         }
-        self.peers.values().any(claimed) || self.logs.get(&key).is_some_and(said)
+        let claimed = |peer: &Peer| {
+            if peer.may_yet_say(now) {
+                return Some(span.from);
+            }
+            let claims = peer.is_believed().then(|| peer.claims(key, span, now))?;
+            claims.iter().next().map(|span| span.from)
+        };
+        let said = |log: &Log| Some(log.said(span, now)?.from);
+        let unlinked = self.logs.get(&key).filter(|_| !self.peers.contains_key(&key.origin));
+        self.peers.values().filter_map(claimed).chain(unlinked.and_then(said)).min()
     }
 
     /// Takes what happened.

@@ -276,7 +276,7 @@ fn seeds(count: u64) -> Vec<u64> {
 
 #[test]
 fn it_brings_everything_everywhere() {
-    let mut met = [0; 6];
+    let mut met = [0; 7];
     for seed in seeds(200) {
         let world = play(seed, SMALL, None).unwrap_or_else(|failure| panic!("{failure}"));
         let stores = || world.nodes.iter().map(|node| &node.store);
@@ -289,10 +289,11 @@ fn it_brings_everything_everywhere() {
             stores().flat_map(|store| &store.arrivals).filter(|arrival| arrival.what == Jump).count() as u64,
             readers().map(|reader| reader.gaps).sum(),
             readers().map(|reader| reader.records).sum(),
+            readers().map(|reader| reader.lent).sum(),
         ];
         met.iter_mut().zip(told).for_each(|(met, told)| *met += told);
     }
-    // Repaired batches, renewed links, forks, jumps, gaps and records: a story without them would prove nothing.
+    // Repaired batches, renewed links, forks, jumps, gaps, records and those that peers lent: a story without them would prove nothing.
     assert!(given().is_some() || met.iter().all(|met| *met > 0), "{met:?}");
 }
 

@@ -125,6 +125,12 @@ impl Holders for Peers {
         repair.may_have(log, span, std::time::Instant::now())
     }
 
+    fn first_of(&self, log: LogKey, from: u64, to: u64) -> Option<u64> {
+        let (met, span) = (self.0.get()?, Span::new(from, to)?);
+        let repair = met.repair.lock().unwrap_or_else(PoisonError::into_inner);
+        repair.first_of(log, span, std::time::Instant::now())
+    }
+
     fn floor(&self, log: LogKey) -> u64 {
         let Some(met) = self.0.get() else { return 1 };
         met.repair.lock().unwrap_or_else(PoisonError::into_inner).origins_floor(log)

@@ -123,6 +123,15 @@ impl Index {
         self.summary.arrivals = self.arrivals.len() as u64;
     }
 
+    /// Forgets where a batch lies that turned out damaged.
+    pub(crate) fn lose(&mut self, stored: &Stored) {
+        let Some(log) = self.by_log.get_mut(&stored.key) else { return };
+        let here = log.get(&stored.first).map(|number| self.batches[*number as usize].offset);
+        if here == Some(stored.offset) {
+            log.remove(&stored.first);
+        }
+    }
+
     /// The batch of a log that holds `seq`, or else the next one behind it.
     pub(crate) fn at_or_after(&self, key: LogKey, seq: u64) -> Option<(u32, &Stored)> {
         let log = self.by_log.get(&key)?;

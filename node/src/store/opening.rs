@@ -3,7 +3,7 @@
 //! Looking for that may go through the whole store, so it is done in rounds, between which others have their turn. Only
 //! places are kept; the records are read when the reader comes to them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +22,10 @@ use super::place::Place;
 use super::reader::Reader;
 use super::segment::Segment;
 use super::shared::{Shared, place_in};
+
+mod seek;
+
+use seek::Seek;
 
 /// How long a round goes on: some tens of megabytes.
 const ROUND: Duration = Duration::from_millis(250);
@@ -61,6 +65,11 @@ enum Search {
         count: usize,
         page: Option<String>,
     },
+    /// The place of a time, in logs of which this node has dropped it, as long as peers may have it.
+    Time {
+        seeks: Vec<Seek>,
+        until: Instant,
+    },
     /// The newest of each topic, in these segments too.
     Latest {
         segments: VecDeque<Arc<Segment>>,
@@ -92,10 +101,14 @@ impl Opening {
         };
         let search = match start {
             Start::Last(count) => Search::Last { count: *count, page: None },
+            Start::Time(time) => {
+                let until = Instant::now() + shared.options.gap_after;
+                Search::Time { seeks: shared.seeks(&cursor, *time), until }
+            }
             Start::Latest => {
                 Search::Latest { segments: shared.all_segments().into(), newest: HashMap::new() }
             }
-            Start::Live | Start::Earliest | Start::After(_) | Start::Time(_) => Search::Nothing,
+            Start::Live | Start::Earliest | Start::After(_) => Search::Nothing,
         };
         Ok(Self { shared, topics, cursor, search, found: Vec::new(), missing: Vec::new() })
     }
@@ -120,6 +133,11 @@ impl Opening {
                 self.look_back(count, page.as_deref(), keep, deadline)?
             }
             Search::Latest { .. } => self.look_for_newest(deadline)?,
+            Search::Time { seeks, until } => {
+                let done = self.shared.seek(seeks, deadline.min(*until)) || Instant::now() >= *until;
+                seek::place(&mut self.cursor, seeks);
+                done
+            }
         };
         Ok(done.then(|| self.reader()))
     }
@@ -277,9 +295,20 @@ impl Shared {
     /// A reader's place at this moment, and the segment that it stands in.
     fn attach(&self, cursor: Cursor) -> (Place, Arc<Segment>) {
         // The tail and the segments move on together under the order's eyes: an arrival that comes between is passed later.
+        let asked: BTreeSet<LogKey> = {
+            let order = self.order();
+            let gone = order.logs.iter().filter(|(_, log)| log.floor > log.head);
+            gone.map(|(key, log)| (*key, log.head)).collect::<Vec<_>>()
+        }
+        .into_iter()
+        .filter(|(key, head)| *head > 0 && self.holders.may_have(*key, 1, *head))
+        .map(|(key, _)| key)
+        .collect();
         let order = self.order();
         let heads = order.heads();
-        let kept = |key| order.logs.get(&key).is_some_and(|log| log.floor <= log.head);
+        // Where nothing is left here, peers may lend it.
+        let kept =
+            |key| asked.contains(&key) || order.logs.get(&key).is_some_and(|log| log.floor <= log.head);
         let place = Place::attach(cursor, order.next, &heads, &kept);
         let position = place.position;
         drop(order);

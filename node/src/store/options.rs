@@ -66,6 +66,11 @@ pub trait Holders: std::fmt::Debug + Send + Sync {
     /// Whether somebody who is there may have some of the range, so that waiting for repair is worth while.
     fn may_have(&self, log: LogKey, from: u64, to: u64) -> bool;
 
+    /// The first seq of a range that somebody who is there says it has, or may yet say so.
+    fn first_of(&self, log: LogKey, from: u64, to: u64) -> Option<u64> {
+        self.may_have(log, from, to).then_some(from)
+    }
+
     /// Below which seq a log's origin itself says that it has dropped everything.
     fn floor(&self, _log: LogKey) -> u64 {
         1

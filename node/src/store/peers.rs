@@ -13,10 +13,10 @@ use anode_shared::time::Micros;
 use bytes::Bytes;
 
 use super::Store;
+use super::borrowed::Borrowed;
 use super::loaded::Loaded;
 use super::order::{Log, Order};
 use super::replay::ForkEntry;
-use super::shared::place_in;
 use super::writer::Command;
 
 /// How long a reader's wish counts: a few of its looks.
@@ -99,6 +99,11 @@ impl Wishes {
         }
     }
 
+    /// Whether a reader waits for some of a range.
+    pub(crate) fn has(&self, key: LogKey, from: u64, to: u64) -> bool {
+        self.0.range((key, 0)..=(key, to)).any(|(_, (end, _))| *end >= from)
+    }
+
     fn open(&mut self, now: Instant) -> Vec<(LogKey, u64, u64)> {
         self.0.retain(|_, (_, when)| now.saturating_duration_since(*when) < WISH);
         self.0.iter().map(|((key, from), (to, _))| (*key, *from, *to)).collect()
@@ -111,6 +116,8 @@ pub(crate) struct ForPeers {
     touched: BTreeSet<LogKey>,
     told: BTreeMap<Origin, LogId>,
     pub(crate) wishes: Wishes,
+    /// What peers lent to them.
+    pub(crate) borrowed: Borrowed,
     /// Proven heads of which the store may not have everything yet.
     pub(crate) heard: BTreeMap<LogKey, u64>,
 }
@@ -159,9 +166,13 @@ impl Store {
         heads.collect()
     }
 
-    /// What readers wait for.
+    /// What readers wait for, but for what peers lent already.
     pub fn wishes(&self) -> Vec<(LogKey, u64, u64)> {
-        self.shared.for_peers().wishes.open(Instant::now())
+        let (now, mut peers) = (Instant::now(), self.shared.for_peers());
+        peers.borrowed.forget_old(now);
+        let open = peers.wishes.open(now).into_iter();
+        let lacks = |(key, from, to)| peers.borrowed.lacks(key, from, to).map(|(from, to)| (key, from, to));
+        open.filter_map(lacks).collect()
     }
 
     /// How a log is.
@@ -192,7 +203,7 @@ impl Store {
                 continue;
             }
             // What is damaged is left out: the peer asks another.
-            let Ok(batch) = segment.load(place_in(&segment, &stored)) else { continue };
+            let Ok(batch) = self.shared.load_stored(&segment, &stored) else { continue };
             if !found.is_empty() && bytes + batch.bytes().len() > most {
                 return Ok((found, true));
             }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anode_shared::frames::GapReason;
 use anode_shared::ids::LogKey;
@@ -9,9 +10,12 @@ use anode_shared::topic::Topics;
 
 use super::history::Direction;
 use super::index::Stored;
-use super::loaded::Slice;
+use super::loaded::{Loaded, Slice};
 use super::segment::Segment;
-use super::shared::{Shared, place_in};
+use super::shared::Shared;
+
+/// How often somebody who waits for a batch of a peer looks for it.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Seqs that are not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +75,16 @@ impl Shared {
         let mut read = LogRead { next, ..LogRead::default() };
         let (mut bytes, mut looked, mut near) = (0, 0, None);
         while read.next <= upto && bytes < budget && looked < 16_384 {
-            if let Some(missing) = self.missing_before_reading(key, read.next, upto) {
+            let missing = self.missing_before_reading(key, read.next, upto);
+            let lent = missing.filter(|missing| missing.reason == GapReason::Expired);
+            if let Some((missing, batch)) = lent.zip(self.lent(key, read.next)) {
+                bytes += batch.bytes().len();
+                let next = batch.header().last() + 1;
+                read.slices.push(Slice::of(batch, read.next, missing.to));
+                read.next = next.min(missing.to + 1);
+                continue;
+            }
+            if let Some(missing) = missing {
                 read.missing = Some(missing);
                 return Ok(read);
             }
@@ -85,7 +98,7 @@ impl Shared {
             };
             looked += 1;
             if is_wanted(&segment, number, topics, flags)? {
-                match segment.load(place_in(&segment, &stored)) {
+                match self.load_stored(&segment, &stored) {
                     Ok(batch) => {
                         bytes += batch.bytes().len();
                         let end = self.order().logs.get(&key).and_then(|log| log.forked).unwrap_or(u64::MAX);
@@ -94,12 +107,6 @@ impl Shared {
                         continue;
                     }
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                        tracing::error!(
-                            segment = segment.id,
-                            offset = stored.offset,
-                            "Found a damaged batch"
-                        );
-                        self.counters.damaged.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                         read.missing =
                             Some(Missing { to: stored.last.min(upto), reason: GapReason::Corrupt });
                         return Ok(read);
@@ -110,6 +117,53 @@ impl Shared {
             read.next = stored.last + 1;
         }
         Ok(read)
+    }
+
+    /// A batch that a peer lent.
+    pub(crate) fn lent(&self, key: LogKey, seq: u64) -> Option<Arc<Loaded>> {
+        self.for_peers().borrowed.holding(key, seq).cloned()
+    }
+
+    /// Keeps a batch for who waits for it where it lies below the floor. Says no where nobody does, or it does not.
+    pub(crate) fn borrow(&self, batch: &Arc<Loaded>) -> bool {
+        let (key, first, last) = (batch.key(), batch.header().first, batch.header().last());
+        let below = {
+            let order = self.order();
+            let log = order.logs.get(&key);
+            log.is_some_and(|log| last < log.floor && log.forked.is_none_or(|end| last < end))
+        };
+        let mut peers = self.for_peers();
+        let wanted = below && peers.wishes.has(key, first, last);
+        if wanted {
+            peers.borrowed.put(batch, Instant::now());
+        }
+        wanted
+    }
+
+    /// The batch below the floor that holds a seq, from a peer that has it still. Blocks until then, unless nobody has it.
+    pub(crate) fn fetch(&self, key: LogKey, seq: u64, until: Instant) -> Option<Arc<Loaded>> {
+        loop {
+            if let Some(batch) = self.lent(key, seq) {
+                return Some(batch);
+            }
+            let now = Instant::now();
+            if now >= until || !self.is_expired(key, seq) || self.holders.first_of(key, seq, seq) != Some(seq)
+            {
+                return None;
+            }
+            self.for_peers().wishes.wish(key, seq, seq, now);
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Whether a seq lies below its log's floor.
+    pub(crate) fn is_expired(&self, key: LogKey, seq: u64) -> bool {
+        self.order().logs.get(&key).is_some_and(|log| seq < log.floor)
+    }
+
+    /// Why a record is not here.
+    pub(crate) fn why_missing(&self, key: LogKey, seq: u64) -> GapReason {
+        if self.is_expired(key, seq) { GapReason::Expired } else { self.missing(key, seq, seq).reason }
     }
 
     /// As [`Shared::find`], but looks first where the last one was found.
@@ -166,7 +220,9 @@ impl Shared {
             }
             _ => {
                 let jump = log.jumps.range(from..=to).next().map(|(first, _)| first - 1);
-                Missing { to: jump.unwrap_or(to), reason: GapReason::Corrupt }
+                let to = jump.unwrap_or(to);
+                self.report_lost(key, from, to);
+                Missing { to, reason: GapReason::Corrupt }
             }
         }
     }

@@ -240,8 +240,14 @@ impl Reader {
         out.extend(slices.into_iter().map(Item::Records));
         self.place.read(key, next);
         if let Some(Missing { to, reason }) = missing {
-            let forever = matches!(reason, GapReason::Forked);
-            let hopeful = !forever && self.shared.holders.may_have(key, next, to);
+            // Below a floor somebody may have it from some seq on: only what is before is a gap.
+            let first = match reason {
+                GapReason::Forked => None,
+                GapReason::Expired => self.shared.holders.first_of(key, next, to),
+                _ => self.shared.holders.may_have(key, next, to).then_some(next),
+            };
+            let (hopeful, to) =
+                (first == Some(next), first.filter(|first| *first > next).map_or(to, |first| first - 1));
             let now = Instant::now();
             if hopeful && self.place.wait(key, to, now, self.shared.options.gap_after) {
                 self.shared.for_peers().wishes.wish(key, next, to, now);

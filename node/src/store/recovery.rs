@@ -213,6 +213,7 @@ pub(crate) fn look_through(shared: &Shared) {
             shared.topic_table().add_segment(segment.id, index);
             index.summary.damaged
         });
+        let counted = counted.and_then(|damaged| shared.report_damage(&segment).map(|()| damaged));
         match counted {
             Ok(damaged) if segment.sealed.load(Ordering::SeqCst) => {
                 shared.counters.damaged.fetch_add(damaged, Ordering::Relaxed);
@@ -224,6 +225,9 @@ pub(crate) fn look_through(shared: &Shared) {
         if shared.draining.load(Ordering::SeqCst) {
             return;
         }
+    }
+    if let Err(error) = shared.report_missing_files() {
+        tracing::error!(%error, "Failed to look what missing segments held");
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::{Disk, DiskFile};
 use super::entry::{self, HEAD, Head, Kind};
-use super::index::{Index, Summary};
+use super::index::{Index, Stored, Summary};
 use super::loaded::Loaded;
 use super::order::{Heads, Order, Place, What};
 use super::replay;
@@ -223,6 +223,17 @@ impl Segment {
         postcard::from_bytes(&self.read_index_part(Part::Index)?).ok()
     }
 
+    /// Takes a damaged batch out of the index, in memory and beside a sealed segment.
+    pub(crate) fn lose(&self, stored: &Stored) {
+        let Ok(index) = self.index() else { return };
+        index.write().unwrap_or_else(PoisonError::into_inner).lose(stored);
+        if self.sealed.load(Ordering::SeqCst)
+            && let Err(error) = self.write_index()
+        {
+            tracing::warn!(%error, "Failed to write an index");
+        }
+    }
+
     /// Writes the index beside the sealed segment. It is derived, so nothing waits for it to be stable.
     pub(crate) fn write_index(&self) -> io::Result<()> {
         let (summary, index) =
@@ -299,8 +310,11 @@ impl Segment {
     /// The batch at a place in this segment. Damage is found here at the latest.
     pub(crate) fn load(&self, place: Place) -> io::Result<Arc<Loaded>> {
         let mut bytes = vec![0; HEAD + place.length as usize];
-        self.file.read_at(&mut bytes, u64::from(place.offset))?;
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "damaged");
+        self.file.read_at(&mut bytes, u64::from(place.offset)).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => damaged(),
+            _ => error,
+        })?;
         let (head, body) = entry::decode(&bytes, u64::from(place.offset)).ok_or_else(damaged)?;
         if !head.kind.is_batch() || body.len() != place.length as usize {
             return Err(damaged());

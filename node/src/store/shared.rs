@@ -9,6 +9,7 @@ use anode_shared::ids::LogKey;
 use tokio::sync::watch;
 
 use super::acceptance::Early;
+use super::damage::Lost;
 use super::disk::Disk;
 use super::history::Direction;
 use super::in_flight::InFlight;
@@ -77,6 +78,7 @@ pub(crate) struct Shared {
     pub(crate) in_flight: Arc<InFlight>,
     early: Mutex<Early>,
     forks: Mutex<Vec<ForkEntry>>,
+    lost: Mutex<Lost>,
     for_peers: Mutex<ForPeers>,
     pub(crate) topics: Mutex<TopicTable>,
     pub(crate) counters: Counters,
@@ -125,6 +127,7 @@ impl Shared {
             newest: watch::Sender::new(next),
             commit: GroupCommit::new(found.active.file.clone()),
             early: Mutex::default(),
+            lost: Mutex::default(),
             forks: Mutex::new(found.forks),
             topics: Mutex::default(),
             counters,
@@ -150,6 +153,10 @@ impl Shared {
 
     pub(crate) fn forks(&self) -> MutexGuard<'_, Vec<ForkEntry>> {
         lock(&self.forks)
+    }
+
+    pub(crate) fn lost(&self) -> MutexGuard<'_, Lost> {
+        lock(&self.lost)
     }
 
     /// Locked behind the order where both are.
@@ -236,7 +243,7 @@ impl Shared {
     /// The batch that holds a seq of a log, if it is stored.
     pub(crate) fn holding(&self, key: LogKey, seq: u64) -> Option<Arc<Loaded>> {
         let (segment, _, stored) = self.find(key, seq, Direction::Asc).ok()??;
-        (stored.first <= seq).then(|| segment.load(place_in(&segment, &stored)).ok())?
+        (stored.first <= seq).then(|| self.load_stored(&segment, &stored).ok())?
     }
 
     /// Lets indexes go that were read for a while, the newest last.

@@ -1,6 +1,6 @@
 //! The store's contract: one suite, over files and over memory, and the faults that only memory can have.
 
-mod kit;
+pub(crate) mod kit;
 mod contract;
 mod mesh;
 mod power;

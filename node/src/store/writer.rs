@@ -101,6 +101,7 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return self.finish(),
             }
             self.jump_over_holes();
+            self.lose_damaged();
             self.housekeep();
         }
     }

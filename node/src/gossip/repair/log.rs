@@ -17,6 +17,8 @@ const STEPS: usize = 8;
 const MOST_EARLY: usize = 16;
 /// How long an origin's word on its own log counts: four beacons.
 const SAID: Duration = Duration::from_secs(10);
+/// About how many bytes are asked for at once of what is only lent to a reader.
+const LENT: u64 = 512 << 10;
 /// What a record takes before any was seen, bytes.
 const FIRST_GUESS: u64 = 512;
 
@@ -52,6 +54,8 @@ impl Own {
 pub(super) struct Wants {
     /// What readers wait for.
     pub(super) owed: Spans,
+    /// What readers wait for that was dropped here: it is only lent.
+    pub(super) dropped: Spans,
     /// What holds the log back.
     pub(super) holes: Spans,
     /// What is older than what is visible.
@@ -199,10 +203,28 @@ impl Log {
         missing
     }
 
+    /// What readers wait for below the floor, and is not under way: the beginning of each range, about as much as one request
+    /// brings, for the reader says itself when it wants more.
+    fn dropped(&self) -> Spans {
+        let mut dropped = Spans::default();
+        let below = Span::new(1, self.own.floor.max(self.raised).saturating_sub(1));
+        for owed in self.owed.iter().filter_map(|owed| below?.meet(owed)) {
+            let most = (LENT / self.per_seq.max(1)).max(anode_shared::repair::WINDOW);
+            let to = owed.to.min(owed.from.saturating_add(most - 1));
+            // Widened to a whole window, or else its end might lie within a batch.
+            dropped.add(Span {
+                from: owed.from,
+                to: to.max(owed.from.saturating_add(anode_shared::repair::WINDOW - 1)),
+            });
+        }
+        dropped.remove_all(&self.in_flight);
+        dropped
+    }
+
     /// What is wanted and not under way, up to `top`.
     pub(super) fn wants(&mut self, top: u64, now: Instant) -> Wants {
         let mut missing = self.missing(top, now);
-        let mut wants = Wants::default();
+        let mut wants = Wants { dropped: self.dropped(), ..Wants::default() };
         for owed in self.owed.iter().filter_map(|owed| owed.meet(Span { from: 1, to: top })) {
             for hole in missing.within(owed).iter() {
                 // Widened to a whole window, or else its end might lie within a batch.

@@ -99,10 +99,12 @@ impl Repair {
     pub(super) fn cancel_needless(&mut self, key: LogKey, now: Instant, effects: &mut Vec<Effect>) {
         let Some(log) = self.logs.get_mut(&key).filter(|log| !log.in_flight.is_empty()) else { return };
         let missing = log.missing(u64::MAX - 1, now);
+        let owed = &log.owed;
+        let wanted = |span: Span| !missing.within(span).is_empty() || !owed.within(span).is_empty();
         let needless: Vec<u64> = self
             .flights
             .iter()
-            .filter(|(_, flight)| flight.key == key && missing.within(flight.span).is_empty())
+            .filter(|(_, flight)| flight.key == key && !wanted(flight.span))
             .map(|(id, _)| *id)
             .collect();
         for id in needless {
@@ -139,9 +141,8 @@ impl Repair {
             }
             let sure = log.sure();
             let top = hinted.unwrap_or(0).max(sure).min(u64::MAX - 1);
-            if expired && !ignores
-                || key.origin == self.me && log.own.held >= top && log.own.missing.is_empty()
-            {
+            let whole = key.origin == self.me && log.own.held >= top && log.own.missing.is_empty();
+            if log.owed.is_empty() && (expired && !ignores || whole) {
                 self.wanting.remove(&key);
                 continue;
             }
@@ -150,6 +151,7 @@ impl Repair {
             if !waits
                 && log.in_flight.is_empty()
                 && found.owed.is_empty()
+                && found.dropped.is_empty()
                 && found.holes.is_empty()
                 && found.backfill.is_empty()
             {
@@ -166,10 +168,13 @@ impl Repair {
         let owed = wants
             .iter()
             .flat_map(|(key, wants)| wants.owed.iter().map(move |span| job(key, span, false, true)));
+        let dropped = wants
+            .iter()
+            .flat_map(|(key, wants)| wants.dropped.iter().map(move |span| job(key, span, false, false)));
         let holes = wants
             .iter()
             .flat_map(|(key, wants)| wants.holes.iter().map(move |span| job(key, span, false, true)));
-        let mut jobs: Vec<Job> = owed.chain(holes).collect();
+        let mut jobs: Vec<Job> = owed.chain(holes).chain(dropped).collect();
         for (key, wants) in wants.iter().rev() {
             // What was never met is urgent: its newest batch is where the log starts here.
             let urgent = self.logs.get(key).is_some_and(|log| log.own.head == 0);

@@ -9,7 +9,7 @@ use anode_shared::beacon::{Beacon, Link, Load, OwnHead, VERSION};
 use anode_shared::ids::{Hash, LogId, LogKey, Origin};
 use anode_shared::time::Micros;
 
-use super::reader::Reader;
+use super::reader::{Lent, Reader};
 use super::store::{Batch, Store};
 use crate::gossip::clock::Clock;
 use crate::gossip::dice::Dice;
@@ -43,6 +43,7 @@ pub(super) struct Node {
     pub(super) links: Links,
     pub(super) repair: Repair,
     pub(super) readers: Vec<Reader>,
+    pub(super) lent: Lent,
     pub(super) seen: BTreeSet<Hash>,
     pub(super) beacons: BTreeMap<Origin, (u64, u64)>,
     pub(super) log: Option<LogKey>,
@@ -83,6 +84,7 @@ impl Node {
             links: Links::new(me, bootstrap, dice.roll()),
             repair,
             readers: Vec::new(),
+            lent: Lent::new(),
             seen: BTreeSet::new(),
             beacons: BTreeMap::new(),
             log: None,

@@ -1,12 +1,13 @@
 //! A reader that begins at the earliest record, hops between nodes with its cursor, and keeps account.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anode_shared::cursor::Cursor;
 use anode_shared::ids::LogKey;
 
-use super::store::Store;
+use super::store::{Batch, Store};
 use crate::gossip::spans::Span;
 use crate::store::order::Heads;
 use crate::store::place::{Behind, Place, Take};
@@ -22,6 +23,16 @@ pub(super) struct Reader {
     pub(super) next: BTreeMap<LogKey, u64>,
     pub(super) records: u64,
     pub(super) gaps: u64,
+    /// How many records peers lent.
+    pub(super) lent: u64,
+}
+
+/// Batches that peers lent for a node's readers.
+pub(super) type Lent = BTreeMap<(LogKey, u64), Rc<Batch>>;
+
+fn holding(lent: &Lent, key: LogKey, seq: u64) -> Option<&Rc<Batch>> {
+    let (_, batch) = lent.range((key, 0)..=(key, seq)).next_back()?;
+    (batch.span.to >= seq).then_some(batch)
 }
 
 impl Reader {
@@ -29,9 +40,9 @@ impl Reader {
         let heads = store.order.heads();
         let kept = |key| store.order.logs.get(&key).is_some_and(|log| log.floor <= log.head);
         let place = Place::attach(cursor, store.order.next, &heads, &kept);
-        let (next, records, gaps) =
-            before.map_or_else(Default::default, |old| (old.next, old.records, old.gaps));
-        Self { place, heads, next, records, gaps }
+        let (next, records, gaps, lent) =
+            before.map_or_else(Default::default, |old| (old.next, old.records, old.gaps, old.lent));
+        Self { place, heads, next, records, gaps, lent }
     }
 
     pub(super) fn cursor(&self) -> Cursor {
@@ -48,16 +59,17 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads all that is there. `may_have` says whether waiting is worth while.
+    /// Reads all that is there, and what peers lent. `first_of` says what of a range is worth while waiting for.
     pub(super) fn read(
         &mut self,
         store: &Store,
+        lent: &Lent,
         now: Instant,
-        may_have: &dyn Fn(LogKey, Span) -> bool,
+        first_of: &dyn Fn(LogKey, Span) -> Option<u64>,
     ) -> Result<(), String> {
         loop {
             if let Behind::Read(key) = self.place.behind(now) {
-                self.read_owed(key, store, now, may_have)?;
+                self.read_owed(key, store, lent, now, first_of)?;
                 continue;
             }
             if self.place.position >= store.order.next {
@@ -87,16 +99,20 @@ impl Reader {
         &mut self,
         key: LogKey,
         store: &Store,
+        lent: &Lent,
         now: Instant,
-        may_have: &dyn Fn(LogKey, Span) -> bool,
+        first_of: &dyn Fn(LogKey, Span) -> Option<u64>,
     ) -> Result<(), String> {
         let Some((next, upto)) = self.place.owed(key) else { return Ok(()) };
         let log = store.order.logs.get(&key);
         let (floor, forked) = log.map_or((1, None), |log| (log.floor, log.forked));
         let forked = forked.unwrap_or(u64::MAX);
-        if let Some(batch) = store.holding(key, next).filter(|_| next < forked && next >= floor) {
+        let dropped = next < floor;
+        let held = if dropped { holding(lent, key, next) } else { store.holding(key, next) };
+        if let Some(batch) = held.filter(|_| next < forked) {
             let span = Span { from: next, to: batch.span.to.min(upto).min(forked - 1) };
             self.records += span.count();
+            self.lent += if dropped { span.count() } else { 0 };
             self.take(key, span, "owed records")?;
             self.place.read(key, span.to + 1);
             return Ok(());
@@ -109,8 +125,9 @@ impl Reader {
         } else {
             behind.unwrap_or(upto)
         };
-        let gone = next < floor || next >= forked;
-        let hopeful = !gone && may_have(key, Span { from: next, to });
+        let first = first_of(key, Span { from: next, to }).filter(|_| next < forked);
+        let hopeful = if dropped { first == Some(next) } else { first.is_some() };
+        let to = first.filter(|first| dropped && *first > next).map_or(to, |first| first - 1);
         if !(hopeful && self.place.wait(key, to, now, GAP_AFTER)) {
             self.gaps += to - next + 1;
             self.take(key, Span { from: next, to }, "a gap")?;
@@ -119,10 +136,15 @@ impl Reader {
         Ok(())
     }
 
-    /// What it waits for.
-    pub(super) fn owed(&self, store: &Store) -> Vec<(LogKey, Span)> {
-        let keys = store.order.logs.keys();
-        keys.filter_map(|key| self.place.owed(*key).and_then(|(from, to)| Some((*key, Span::new(from, to)?))))
-            .collect()
+    /// What it waits for, but for what was lent to it.
+    pub(super) fn owed(&self, store: &Store, lent: &Lent) -> Vec<(LogKey, Span)> {
+        let lacks = |key: &LogKey| {
+            let (mut from, to) = self.place.owed(*key)?;
+            while let Some(batch) = holding(lent, *key, from) {
+                from = batch.span.to + 1;
+            }
+            Some((*key, Span::new(from, to)?))
+        };
+        store.order.logs.keys().filter_map(lacks).collect()
     }
 }

@@ -6,9 +6,11 @@ use anode_shared::ids::LogKey;
 use anode_shared::repair::{Digest, Summaries, Summary};
 
 use super::node::Manner;
+use super::reader::Reader;
 use super::store::Batch;
 use super::world::{Message, World};
-use crate::gossip::repair::{Effect, Event, Piece};
+use crate::gossip::repair::{Effect, Event, Outcome, Piece};
+use crate::gossip::spans::Span;
 
 impl World {
     /// What a node tells of itself.
@@ -48,6 +50,9 @@ impl World {
         let mut pieces = Vec::new();
         for batch in batches {
             let (outcome, changed) = self.nodes[node].store.accept(batch);
+            if outcome == Outcome::Old && self.is_owed(node, batch.key, batch.span) {
+                self.nodes[node].lent.insert((batch.key, batch.span.from), batch.clone());
+            }
             self.fetched += 1;
             if changed {
                 self.changed(node, vec![batch.key]);
@@ -55,6 +60,14 @@ impl World {
             pieces.push(Piece { span: batch.span, bytes: batch.bytes, time: batch.time, outcome });
         }
         self.tell(node, Event::Answered { id, held, more, pieces: &pieces });
+    }
+
+    /// Whether a reader of a node waits for some of a range.
+    fn is_owed(&self, node: usize, key: LogKey, span: Span) -> bool {
+        let owed = |reader: &Reader| {
+            reader.place.owed(key).is_some_and(|(next, to)| next <= span.to && span.from <= to)
+        };
+        self.nodes[node].readers.iter().any(owed)
     }
 
     /// Hands an event to a node's repair, and does what follows.
@@ -68,7 +81,7 @@ impl World {
                 Effect::Fetch { id, peer, log, span, most } => {
                     self.requests += 1;
                     let floor = self.nodes[node].store.order.logs.get(&log).map_or(1, |log| log.floor);
-                    if span.to < floor {
+                    if span.to < floor && !self.is_owed(node, log, span) {
                         self.fail(format!("{node} asks for {span:?} of {log}, below its floor {floor}"));
                     }
                     let asked = &self.nodes[self.by_origin[&peer]];

@@ -341,8 +341,13 @@ impl World {
         let horizon = wall.saturating_sub(store.retain).max(store.squeezed());
         self.changed(node, changed);
         self.tell(node, Event::Retention(horizon));
-        let owed =
-            self.nodes[node].readers.iter().flat_map(|reader| reader.owed(&self.nodes[node].store)).collect();
+        let it = &mut self.nodes[node];
+        let waits = |key: LogKey, span: Span| {
+            let owed = |reader: &Reader| reader.place.owed(key).is_some_and(|(next, _)| next <= span.to);
+            it.readers.iter().any(owed)
+        };
+        it.lent.retain(|(key, _), batch| waits(*key, batch.span));
+        let owed = it.readers.iter().flat_map(|reader| reader.owed(&it.store, &it.lent)).collect();
         self.tell(node, Event::Owed(owed));
         self.tell(node, Event::Tick);
         if self.nodes[node].next_beacon.is_none_or(|next| next <= now) {
@@ -356,9 +361,10 @@ impl World {
 
     fn read(&mut self, node: usize) {
         let now = self.now();
-        let Node { readers, store, repair, .. } = &mut self.nodes[node];
-        let may_have = |key, span| repair.may_have(key, span, now);
-        let results: Vec<_> = readers.iter_mut().map(|reader| reader.read(store, now, &may_have)).collect();
+        let Node { readers, store, repair, lent, .. } = &mut self.nodes[node];
+        let first_of = |key, span| repair.first_of(key, span, now);
+        let results: Vec<_> =
+            readers.iter_mut().map(|reader| reader.read(store, lent, now, &first_of)).collect();
         results.into_iter().filter_map(Result::err).for_each(|error| self.fail(error));
     }
 

@@ -16,7 +16,7 @@ use crate::store::index::Stored;
 use crate::store::loaded::Loaded;
 use crate::store::read::{Flags, is_wanted};
 use crate::store::segment::Segment;
-use crate::store::shared::{Shared, place_in};
+use crate::store::shared::Shared;
 
 /// About how many bytes of batches one page may show.
 const PAGE_BYTES: usize = 16 << 20;
@@ -276,7 +276,7 @@ impl<'a> Answer<'a> {
         if hidden || !is_wanted(&walk.segment, walk.number, self.ask.topics, &mut self.flags)? {
             return self.beyond_batch(&walk);
         }
-        let batch = match walk.segment.load(place_in(&walk.segment, &walk.stored)) {
+        let batch = match self.shared.load_stored(&walk.segment, &walk.stored) {
             Ok(batch) => batch,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 let Stored { key, first, last, .. } = walk.stored;

@@ -16,14 +16,14 @@ use crate::store::own::{Before, OwnLog};
 use crate::store::*;
 
 /// A time in 2026, so that log ids look as they do in life.
-pub(super) const NOW: u64 = 1_795_000_000_000_000;
+pub(in crate::store) const NOW: u64 = 1_795_000_000_000_000;
 
-pub(super) fn key(seed: u8) -> SigningKey {
+pub(in crate::store) fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
 }
 
 /// Options for tests: no reserve, a clock that moves a microsecond at each look, quick jumps.
-pub(super) fn options() -> StoreOptions {
+pub(in crate::store) fn options() -> StoreOptions {
     let clock = Arc::new(AtomicU64::new(NOW));
     StoreOptions {
         reserve_disk: 0,
@@ -35,11 +35,11 @@ pub(super) fn options() -> StoreOptions {
     }
 }
 
-pub(super) fn open(disk: &Memory, options: &StoreOptions) -> Store {
+pub(in crate::store) fn open(disk: &Memory, options: &StoreOptions) -> Store {
     Store::open(Arc::new(disk.clone()), options.clone(), key(1), Arc::new(Nobody)).unwrap()
 }
 
-pub(super) fn record(topic: &str, payload: impl ToString) -> NewRecord {
+pub(in crate::store) fn record(topic: &str, payload: impl ToString) -> NewRecord {
     NewRecord {
         topic: topic.parse().unwrap(),
         payload: Bytes::from(payload.to_string()),
@@ -51,26 +51,26 @@ pub(super) fn record(topic: &str, payload: impl ToString) -> NewRecord {
     }
 }
 
-pub(super) fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(in crate::store) fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-pub(super) fn publish(store: &Store, topic: &str, payloads: std::ops::Range<u64>) -> Vec<RecordId> {
+pub(in crate::store) fn publish(store: &Store, topic: &str, payloads: std::ops::Range<u64>) -> Vec<RecordId> {
     let records = payloads.map(|n| record(topic, n)).collect();
     wait(store.publish(records).unwrap()).unwrap()
 }
 
 /// What a reader was handed.
 #[derive(Debug, Default)]
-pub(super) struct Account {
-    pub(super) ids: Vec<RecordId>,
-    pub(super) payloads: Vec<String>,
-    pub(super) gaps: Vec<Gap>,
-    pub(super) caught_up: usize,
+pub(in crate::store) struct Account {
+    pub(in crate::store) ids: Vec<RecordId>,
+    pub(in crate::store) payloads: Vec<String>,
+    pub(in crate::store) gaps: Vec<Gap>,
+    pub(in crate::store) caught_up: usize,
 }
 
 impl Account {
-    pub(super) fn take(&mut self, items: Vec<Item>, topics: &Topics) {
+    pub(in crate::store) fn take(&mut self, items: Vec<Item>, topics: &Topics) {
         for item in items {
             match item {
                 Item::Records(slice) => {
@@ -87,7 +87,7 @@ impl Account {
     }
 
     /// Every seq once and in order within its log, counting gaps; says which seqs were seen or announced.
-    pub(super) fn check(&self) -> BTreeMap<LogKey, BTreeSet<u64>> {
+    pub(in crate::store) fn check(&self) -> BTreeMap<LogKey, BTreeSet<u64>> {
         let mut seen: BTreeMap<LogKey, BTreeSet<u64>> = BTreeMap::new();
         let mut last: BTreeMap<LogKey, u64> = BTreeMap::new();
         for id in &self.ids {
@@ -111,7 +111,7 @@ impl Account {
 }
 
 /// Reads until the reader is live (or `most` items came), waiting for nothing but repair that is hoped for.
-pub(super) fn read(reader: &mut Reader, topics: &Topics, most: usize) -> Account {
+pub(in crate::store) fn read(reader: &mut Reader, topics: &Topics, most: usize) -> Account {
     let (mut account, deadline) = (Account::default(), Instant::now() + Duration::from_secs(20));
     loop {
         let step = reader.poll();
@@ -129,13 +129,13 @@ pub(super) fn read(reader: &mut Reader, topics: &Topics, most: usize) -> Account
     }
 }
 
-pub(super) fn read_from(store: &Store, start: &Start) -> Account {
+pub(in crate::store) fn read_from(store: &Store, start: &Start) -> Account {
     let mut reader = store.reader(start, Topics::default(), &|_, _| true).unwrap();
     read(&mut reader, &Topics::default(), usize::MAX)
 }
 
 /// A history page by page, checked to be within its limit.
-pub(super) fn history(
+pub(in crate::store) fn history(
     store: &Store,
     direction: Direction,
     limit: usize,
@@ -167,7 +167,7 @@ pub(super) fn history(
 }
 
 /// The batches of a log of another origin: `sizes` says how many records each holds.
-pub(super) fn foreign(seed: u8, log: u32, sizes: &[usize]) -> Vec<Bytes> {
+pub(in crate::store) fn foreign(seed: u8, log: u32, sizes: &[usize]) -> Vec<Bytes> {
     let mut own = OwnLog::new("local".into(), key(seed), Before::default());
     let mut number = 0;
     let mut batches = Vec::new();
@@ -183,15 +183,15 @@ pub(super) fn foreign(seed: u8, log: u32, sizes: &[usize]) -> Vec<Bytes> {
     batches
 }
 
-pub(super) fn accept(store: &Store, batch: &Bytes) -> Verdict {
+pub(in crate::store) fn accept(store: &Store, batch: &Bytes) -> Verdict {
     wait(store.accept(batch.clone()))
 }
 
 /// Numbers from a seed (`SplitMix64`).
-pub(super) struct Random(pub(super) u64);
+pub(in crate::store) struct Random(pub(in crate::store) u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(in crate::store) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -199,11 +199,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(in crate::store) fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(in crate::store) fn shuffle<T>(&mut self, items: &mut [T]) {
         for place in (1..items.len()).rev() {
             items.swap(place, usize::try_from(self.below(place as u64 + 1)).unwrap());
         }
@@ -212,7 +212,7 @@ impl Random {
 
 /// The seed of a random test: `ANODE_SEED`, else one of its own; printed, so that a failure can be run again.
 #[expect(clippy::print_stderr, reason = "a failure is run again from its seed")]
-pub(super) fn seed() -> u64 {
+pub(in crate::store) fn seed() -> u64 {
     let seed =
         std::env::var("ANODE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
     eprintln!("ANODE_SEED={seed}");

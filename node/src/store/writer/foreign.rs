@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use anode_shared::batch::Header;
 use anode_shared::codec;
-use anode_shared::ids::LogKey;
+use anode_shared::ids::{Hash, LogKey};
 
 use super::Writer;
 use crate::store::acceptance::{self, Verdict};
@@ -13,8 +14,12 @@ use crate::store::entry::Kind;
 use crate::store::loaded::Loaded;
 use crate::store::order::{Fit, Piece, Place};
 use crate::store::peers::signed_header;
-use crate::store::replay::{self, ForkEntry, JumpEntry};
+use crate::store::replay::{self, ForkEntry, JumpEntry, LostEntry};
 use crate::store::shared::Refused;
+
+fn hash_of(batch: &Loaded) -> Hash {
+    Header::hash(&batch.bytes()[batch.layout().header_bytes.clone()])
+}
 
 impl Writer {
     /// Takes a batch of another origin.
@@ -114,6 +119,28 @@ impl Writer {
         self.shared.counters.forks.fetch_add(1, Ordering::Relaxed);
         if self.own.current() == Some(key) {
             self.own.close();
+        }
+    }
+
+    /// Takes what could not be read for missing, so that it is asked for again.
+    pub(super) fn lose_damaged(&mut self) {
+        let reported = self.shared.lost().take();
+        for (key, from, to) in reported {
+            let (floor, head) =
+                self.shared.order().logs.get(&key).map_or((1, 0), |log| (log.floor, log.head));
+            let holes = self.shared.not_stored(key, from.max(floor), to.min(head)).unwrap_or_default();
+            for (from, to) in holes {
+                let held = |seq| self.shared.holding(key, seq);
+                let before = from.checked_sub(1).and_then(held).map(|batch| hash_of(&batch));
+                let behind = held(to + 1).filter(|batch| batch.header().first == to + 1);
+                let after = behind.map(|batch| batch.header().previous);
+                let lost = LostEntry { key, from, to, before, after };
+                if self.shared.order().lose(key, (from, to), before, after) {
+                    tracing::error!(log = %key, from, to, "What was damaged is missing now");
+                    self.shared.for_peers().touch(key);
+                    let _ = self.appender.append(Kind::Lost, 0, &codec::encode(&lost));
+                }
+            }
         }
     }
 

@@ -1,0 +1,102 @@
+//! What peers lent: batches below the floor, for readers who come from further back than this node keeps. In memory, and for a
+//! short while.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anode_shared::ids::LogKey;
+
+use super::loaded::Loaded;
+
+/// The most bytes that are kept; of more, the first that came go, and are asked for again by who still wants them.
+const MOST_BYTES: usize = 16 << 20;
+/// How many bytes lie ready for one reader before more is asked for: what comes while it reads them.
+const AHEAD: usize = 2 << 20;
+/// How long a batch is kept: several readers often come for the same.
+const KEPT: Duration = Duration::from_secs(30);
+
+/// Batches that peers lent.
+#[derive(Debug, Default)]
+pub(crate) struct Borrowed {
+    batches: BTreeMap<(LogKey, u64), Arc<Loaded>>,
+    came: VecDeque<(Instant, LogKey, u64)>,
+    bytes: usize,
+}
+
+impl Borrowed {
+    /// Keeps a batch for a while.
+    pub(crate) fn put(&mut self, batch: &Arc<Loaded>, now: Instant) {
+        let (key, first) = (batch.key(), batch.header().first);
+        if self.batches.insert((key, first), batch.clone()).is_some() {
+            return;
+        }
+        self.bytes += batch.bytes().len();
+        self.came.push_back((now, key, first));
+        while self.bytes > MOST_BYTES {
+            self.forget_first();
+        }
+    }
+
+    /// Forgets what came too long ago.
+    pub(crate) fn forget_old(&mut self, now: Instant) {
+        while self.came.front().is_some_and(|(when, ..)| *when + KEPT <= now) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        let Some((_, key, first)) = self.came.pop_front() else { return };
+        if let Some(batch) = self.batches.remove(&(key, first)) {
+            self.bytes -= batch.bytes().len();
+        }
+    }
+
+    /// The batch of a log that holds a seq.
+    pub(crate) fn holding(&self, key: LogKey, seq: u64) -> Option<&Arc<Loaded>> {
+        let (_, batch) = self.batches.range((key, 0)..=(key, seq)).next_back()?;
+        (batch.header().last() >= seq).then_some(batch)
+    }
+
+    /// What is still to be asked for of a range that somebody wants: nothing while enough lies ready.
+    pub(crate) fn lacks(&self, key: LogKey, from: u64, to: u64) -> Option<(u64, u64)> {
+        let (mut next, mut ready) = (from, 0);
+        while let Some(batch) = self.holding(key, next).filter(|_| next <= to) {
+            ready += batch.bytes().len();
+            next = batch.header().last() + 1;
+        }
+        (next <= to && ready < AHEAD).then_some((next, to))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::kit::foreign;
+
+    #[test]
+    fn it_asks_for_what_is_not_ready_and_keeps_little() {
+        let batches =
+            foreign(9, 5, &[3, 2, 4]).into_iter().map(|bytes| Arc::new(Loaded::new(bytes).unwrap()));
+        let batches: Vec<_> = batches.collect();
+        let (mut borrowed, now, key) = (Borrowed::default(), Instant::now(), batches[0].key());
+        assert_eq!(borrowed.lacks(key, 1, 9), Some((1, 9)));
+        borrowed.put(&batches[0], now);
+        borrowed.put(&batches[0], now);
+        borrowed.put(&batches[2], now + KEPT / 2);
+        for (from, to, lacks) in
+            [(1, 9, Some((4, 9))), (2, 3, None), (6, 9, None), (5, 9, Some((5, 9))), (7, 12, Some((10, 12)))]
+        {
+            assert_eq!(borrowed.lacks(key, from, to), lacks, "{from} to {to}");
+        }
+        assert_eq!(borrowed.holding(key, 7).map(|batch| batch.header().first), Some(6));
+        borrowed.forget_old(now + KEPT);
+        assert_eq!((borrowed.holding(key, 2).is_some(), borrowed.holding(key, 7).is_some()), (false, true));
+        borrowed.forget_old(now + 2 * KEPT);
+        assert_eq!(borrowed.bytes, 0);
+        borrowed.put(&batches[0], now);
+        borrowed.bytes += MOST_BYTES;
+        borrowed.put(&batches[1], now);
+        assert!(borrowed.holding(key, 1).is_none(), "what came first goes first");
+    }
+}
