@@ -144,6 +144,9 @@ async fn ensure_one(mesh: &Mesh, owed: &Owed) -> Result<()> {
 /// Once nobody else is there, what was dropped is a gap, and nothing else is.
 async fn ensure_gaps_alone(mesh: &mut Mesh, owed: &Owed) -> Result<()> {
     mesh.nodes[0].stop().await?;
+    // What was lent lies in memory for a while.
+    mesh.nodes[1].stop().await?;
+    mesh.nodes[1].start().await?;
     let mut place = Place::new(Form::Seqs);
     read_on(&mesh.nodes[1], "earliest", &mut place, owed).await?;
     let seen = place.seen();
