@@ -33,9 +33,8 @@ pub(super) struct TooLong;
 pub(super) struct Events {
     /// A line whose end has not come yet.
     line: Vec<u8>,
-    data: Vec<u8>,
-    /// Whether the event has data, if only an empty line of it.
-    any: bool,
+    /// The event's data, if only an empty line of it.
+    data: Option<Vec<u8>>,
     event: String,
     /// The last id that was said; it stays for all later events.
     id: Option<String>,
@@ -119,14 +118,14 @@ impl Events {
     }
 
     fn add(&mut self, value: &[u8]) -> Result<(), TooLong> {
-        if self.data.len() + value.len() + 1 > LONGEST {
+        let length = self.data.as_ref().map_or(0, Vec::len);
+        if length + value.len() + 1 > LONGEST {
             return Err(TooLong);
         }
-        if self.any {
-            self.data.push(b'\n');
+        if let Some(data) = &mut self.data {
+            data.push(b'\n');
         }
-        self.any = true;
-        self.data.extend_from_slice(value);
+        self.data.get_or_insert_default().extend_from_slice(value);
         Ok(())
     }
 
@@ -150,9 +149,9 @@ impl Events {
 
     /// Ends the event. One without data is none.
     fn dispatch(&mut self) -> Option<Event> {
-        let (data, event) = (std::mem::take(&mut self.data), std::mem::take(&mut self.event));
+        let event = std::mem::take(&mut self.event);
         let named = std::mem::take(&mut self.named);
-        std::mem::take(&mut self.any).then(|| Event {
+        self.data.take().map(|data| Event {
             data,
             event: (!event.is_empty()).then_some(event),
             id: self.id.clone(),
