@@ -9,9 +9,12 @@ use cel::ExecutionError;
 
 /// Bytes of text that cost a unit where they are only compared, searched or copied.
 const BYTES_PER_UNIT: usize = 64;
+/// What a small step counts as beside its bytes: eight of them, some 20 ns each, cost a unit.
+const STEP: usize = 8;
 
 thread_local! {
     static LEFT: Cell<u64> = const { Cell::new(0) };
+    static LOOSE: Cell<usize> = const { Cell::new(0) };
     static DRY: Cell<bool> = const { Cell::new(false) };
     static PER_ELEMENT: Cell<u64> = const { Cell::new(1) };
 }
@@ -20,6 +23,7 @@ thread_local! {
 /// have cost more. A unit is about one step of the evaluator, 50 to 300 ns.
 pub(crate) fn run<T>(units: u64, per_element: u64, evaluate: impl FnOnce() -> T) -> Option<T> {
     LEFT.set(units);
+    LOOSE.set(0);
     DRY.set(false);
     PER_ELEMENT.set(per_element);
     let value = evaluate();
@@ -59,6 +63,13 @@ pub(crate) fn take(units: u64) -> bool {
 /// Takes what looking at a text of this length costs.
 pub(crate) fn take_text(bytes: usize) -> Result<(), ExecutionError> {
     if take(1 + (bytes / BYTES_PER_UNIT) as u64) { Ok(()) } else { Err(dry()) }
+}
+
+/// Takes what a small step costs that writes or reads so many bytes: less than a unit, so that steps are summed up.
+pub(crate) fn take_step(bytes: usize) -> Result<(), ExecutionError> {
+    let loose = LOOSE.get() + STEP + bytes;
+    LOOSE.set(loose % BYTES_PER_UNIT);
+    if take((loose / BYTES_PER_UNIT) as u64) { Ok(()) } else { Err(dry()) }
 }
 
 /// Takes what one turn of a comprehension costs over an element that holds this much text.

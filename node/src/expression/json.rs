@@ -15,6 +15,8 @@ pub(crate) use value::{JsonList, JsonMap};
 
 /// Members or elements that are walked past for one unit of fuel.
 const WALKED_PER_UNIT: usize = 32;
+/// Bytes of a name that take as long to compare as walking past it.
+const BYTES_PER_WALKED: usize = 64;
 
 /// A document, read once.
 #[derive(Debug)]
@@ -120,17 +122,26 @@ impl Json {
         }
     }
 
+    /// Whether it is a string of these characters; one whose length says that it is not is not read.
+    pub fn says(&self, characters: &str) -> bool {
+        match self.text() {
+            [b'"', inner @ .., b'"'] => may_say(inner, characters) && says(inner, characters),
+            _ => false,
+        }
+    }
+
     /// The member of that name, the last one where there are several, as in `JSON.parse`.
     pub fn member(&self, name: &str) -> Option<Self> {
-        let mut found = None;
-        let mut walked = 0;
+        let (mut found, mut walked) = (None, 0);
         for (key, value) in self.member_places() {
             walked += 1;
-            if self.is_named(key, name) {
-                found = Some(value);
+            let written = self.written(key);
+            if may_say(written, name) {
+                walked += written.len() / BYTES_PER_WALKED;
+                found = Some(value).filter(|_| says(written, name)).or(found);
             }
         }
-        fuel::take(walked / WALKED_PER_UNIT as u64);
+        fuel::take((walked / WALKED_PER_UNIT) as u64);
         found.map(|place| self.at(place))
     }
 
@@ -214,18 +225,30 @@ impl Json {
         names.map(|name| (name, name + 1))
     }
 
-    fn is_named(&self, key: u32, name: &str) -> bool {
+    /// A name as it is written, without its quotes.
+    fn written(&self, key: u32) -> &[u8] {
         let node = self.document.nodes[key as usize];
-        let written = &self.document.text[node.start as usize + 1..node.end as usize - 1];
-        // A name with escapes is longer than what it says.
-        written == name.as_bytes()
-            || (written.len() > name.len() && written.contains(&b'\\') && unescape(written) == name)
+        &self.document.text[node.start as usize + 1..node.end as usize - 1]
     }
 
     fn name_at(&self, key: u32) -> Cow<'_, str> {
-        let node = self.document.nodes[key as usize];
-        unescape(&self.document.text[node.start as usize + 1..node.end as usize - 1])
+        unescape(self.written(key))
     }
+}
+
+/// Whether the inside of a string may say these characters, by its length: an escape is longer than what it says, six
+/// times at most.
+fn may_say(written: &[u8], characters: &str) -> bool {
+    (characters.len()..=6 * characters.len()).contains(&written.len())
+}
+
+/// Whether the inside of a string says these characters. Reading escapes is paid for here.
+fn says(written: &[u8], characters: &str) -> bool {
+    if !written.contains(&b'\\') {
+        return written == characters.as_bytes();
+    }
+    let _ = fuel::take_text(written.len());
+    unescape(written) == characters
 }
 
 /// The characters that the inside of a string stands for. Halves of surrogate pairs become U+FFFD.

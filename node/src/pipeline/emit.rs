@@ -43,7 +43,8 @@ pub(super) struct Outcome {
 /// Why a part of an expression gives nothing.
 #[derive(Debug)]
 pub(super) struct Trouble {
-    pub(super) place: Place,
+    /// None where it is the whole that is too much.
+    pub(super) place: Option<Place>,
     pub(super) why: String,
     /// The value that it was looking at, cut short.
     pub(super) value: String,
@@ -277,16 +278,23 @@ pub(super) fn as_json(value: &dyn cel::common::value::Val) -> Option<&Json> {
 impl Trouble {
     /// What went wrong at a place, with the value of the innermost variable.
     pub(super) fn new(place: &Place, why: impl Into<String>, names: &Names<'_>) -> Self {
+        Self { place: Some(place.clone()), ..Self::of_whole(why, names) }
+    }
+
+    /// The same of the whole expression.
+    pub(super) fn of_whole(why: impl Into<String>, names: &Names<'_>) -> Self {
         let value: Cow<'_, [u8]> = match names.locals.last() {
             Some((_, json)) => Cow::Borrowed(json.text()),
             None => Cow::Borrowed(names.payload.bytes()),
         };
-        Self { place: place.clone(), why: why.into(), value: words::short(&value) }
+        Self { place: None, why: why.into(), value: words::short(&value) }
     }
 
     pub(super) fn error(&self, field: &'static str) -> PipelineError {
-        let Place { line, column, text } = &self.place;
-        let detail = format!("line {line}, column {column}: {text}: {} in {}", self.why, self.value);
+        let mut detail = format!("{} in {}", self.why, self.value);
+        if let Some(Place { line, column, text }) = &self.place {
+            detail = format!("line {line}, column {column}: {text}: {detail}");
+        }
         PipelineError { stage: Stage::Expression, field: Some(field), detail }
     }
 }

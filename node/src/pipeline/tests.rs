@@ -348,13 +348,84 @@ fn it_bounds_what_a_hostile_expression_costs() {
 fn try_hostile_expressions() {
     let answer = hostile_answer();
     for text in hostile_expressions() {
-        let mut pipeline = pipeline("a", Some(&text));
-        let before = thread_cpu();
-        let processed = pipeline.process(&raw(&answer));
-        let took = thread_cpu() - before;
-        let bytes: usize = processed.records.iter().map(|record| record.payload.len()).sum();
+        let (processed, bytes, took) = measured("a", &text, &answer);
         assert!(processed.error.is_some() && bytes <= 8 << 20, "{text}: {bytes} bytes");
         assert!(took < std::time::Duration::from_millis(800), "{text}: {took:?}");
+    }
+}
+
+fn measured(topic: &str, emit: &str, answer: &str) -> (Processed, usize, std::time::Duration) {
+    let mut pipeline = pipeline(topic, Some(emit));
+    let before = thread_cpu();
+    let processed = pipeline.process(&raw(answer));
+    let took = thread_cpu() - before;
+    let bytes = processed.records.iter().map(|record| record.payload.len()).sum();
+    (processed, bytes, took)
+}
+
+/// Topics and expressions as people write them, each with the answer that makes the most work of it.
+fn hostile_answers() -> Vec<(&'static str, &'static str, String)> {
+    let numbers = |count: usize| vec!["1"; count].join(",");
+    let items = |count: usize, more: &str| format!("{{\"items\": [{}], {more}}}", numbers(count));
+    let newlines = |count: usize| "\\n".repeat(count);
+    let keys = |key: &str, count: usize| vec![format!("\"{key}\":1"); count].join(",");
+    let long_type = format!("\"type\": \"{}\"", newlines(2_000_000));
+    vec![
+        (
+            "a",
+            "payload.items.map(i, {'v': i, 's': payload.symbol})",
+            items(20_000, &format!("\"symbol\": 1, \"{}\": 2", newlines(2_000_000))),
+        ),
+        (
+            "a",
+            "payload.items.map(i, payload.o.symbol)",
+            items(
+                20_000,
+                &format!("\"o\": {{{}}}", keys("\\u0073\\u0079\\u006d\\u0062\\u006f\\u006d", 150_000)),
+            ),
+        ),
+        (
+            "a",
+            "payload.items.map(i, {'item': i, 'meta': payload.meta})",
+            items(200_000, &format!("\"meta\": [{}]", numbers(250_000))),
+        ),
+        ("a", "payload.items.filter(x, payload.type == 'trade')", items(200_000, &long_type)),
+        ("a", "payload.items.map(x, payload[payload.type])", items(200_000, &long_type)),
+        (
+            "a.${payload.type}",
+            "payload.items.map(x, payload)",
+            items(20_000, &format!("\"type\": \"{}\"", newlines(40_000))),
+        ),
+        (
+            "a",
+            "payload.items.map(t, payload.obj.map(k, k))",
+            items(20_000, &format!("\"obj\": {{{}}}", keys("a name of all of them", 200_000))),
+        ),
+        (
+            "a",
+            "payload.items.map(i, {'t': payload.tags.map(t, 'x')})",
+            items(20_000, &format!("\"tags\": [{}]", numbers(250_000))),
+        ),
+    ]
+}
+
+#[test]
+fn it_bounds_what_a_hostile_answer_costs() {
+    for (topic, emit, answer) in hostile_answers() {
+        let (_, bytes, took) = measured(topic, emit, &answer);
+        // Parts that stand in the answer take no memory of their own.
+        assert!(bytes <= 8 << 20 || emit.ends_with("payload)"), "{emit}: {bytes} bytes");
+        assert!(took < std::time::Duration::from_secs(8), "{topic} {emit}: {took:?}");
+    }
+}
+
+#[test]
+fn it_makes_no_more_of_literals_than_of_an_answer() {
+    let constants = vec!["'of the definition itself'"; 140].join(",");
+    for give in [format!("[{constants}]"), format!("{{'a': [{constants}]}}"), "[[],[],[]]".to_owned()] {
+        let answer = format!("[{}1]", "1,".repeat(MAX_RECORDS));
+        let (processed, bytes, _) = measured("a", &format!("payload.map(x, {give})"), &answer);
+        assert!(bytes <= 8 << 20 && processed.error.is_some(), "{give}: {bytes} bytes");
     }
 }
 

@@ -159,6 +159,9 @@ fn fill(part: &Part, names: &Names<'_>, made: &mut String) -> Result<(), Trouble
                 return Ok(());
             }
             let json = write::find(path, names)?;
+            if !matches!(json.kind(), Kind::List | Kind::Map) {
+                write::look_at(&json).map_err(|why| Trouble::new(&path.place, why, names))?;
+            }
             match json.kind() {
                 Kind::Text => made.push_str(&json.characters()),
                 Kind::Number if json.text().iter().all(|byte| byte.is_ascii_digit()) => {

@@ -44,7 +44,7 @@ pub(super) fn fault(fault: &Fault, text: &[u8]) -> String {
 /// What went wrong while an expression was evaluated.
 pub(super) fn execution(error: &ExecutionError) -> String {
     match error {
-        ExecutionError::NoSuchKey(name) => format!("there is no {name:?}"),
+        ExecutionError::NoSuchKey(name) => format!("there is no {:?}", short(name.as_bytes())),
         ExecutionError::UnexpectedType { got, want } => format!("{want} is expected, not {got}"),
         ExecutionError::IndexOutOfBounds(index) => format!("the list has no element {}", plain(index)),
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {

@@ -41,8 +41,8 @@ pub(super) fn find(path: &Path, names: &Names<'_>) -> Result<Json, Trouble> {
             Step::Named(path) => {
                 let name = find(path, names)?;
                 match name.kind() {
-                    Kind::Text => member(&json, &name.characters()),
-                    Kind::Number => indexed(&json, &name),
+                    Kind::Text => look_at(&name).and_then(|()| member(&json, &name.characters())),
+                    Kind::Number => look_at(&name).and_then(|()| indexed(&json, &name)),
                     kind => Err(format!("{} names no member", kind.name())),
                 }
             }
@@ -52,18 +52,25 @@ pub(super) fn find(path: &Path, names: &Names<'_>) -> Result<Json, Trouble> {
     Ok(json)
 }
 
+/// Takes what looking at a scalar as a whole costs: the upstream may have made it long.
+pub(super) fn look_at(json: &Json) -> Result<(), String> {
+    fuel::take_step(json.text().len()).map_err(|error| words::execution(&error))
+}
+
 fn member(json: &Json, name: &str) -> Result<Json, String> {
+    let shown = || words::short(name.as_bytes());
     if json.kind() != Kind::Map {
-        return Err(format!("{name:?} is asked of {}", json.kind().name()));
+        return Err(format!("{:?} is asked of {}", shown(), json.kind().name()));
     }
-    json.member(name).ok_or_else(|| format!("there is no {name:?}"))
+    json.member(name).ok_or_else(|| format!("there is no {:?}", shown()))
 }
 
 fn indexed(json: &Json, index: &Json) -> Result<Json, String> {
     let text = String::from_utf8_lossy(index.text());
     let element =
         text.parse().ok().filter(|_| json.kind() == Kind::List).and_then(|index| json.element(index));
-    element.ok_or_else(|| format!("element {text} is asked of {}", json.kind().name()))
+    element
+        .ok_or_else(|| format!("element {} is asked of {}", words::short(index.text()), json.kind().name()))
 }
 
 /// Whether a test holds.
@@ -81,7 +88,7 @@ pub(super) fn test(test: &Test, names: &Names<'_>) -> Result<bool, Trouble> {
         }
         Test::Is(path, text, is_equal) => {
             let json = find(path, names)?;
-            Ok((json.kind() == Kind::Text && json.characters() == **text) == *is_equal)
+            Ok(json.says(text) == *is_equal)
         }
         Test::Cel(leaf) => {
             let given = leaf.program.evaluate(names, |value| {
@@ -117,6 +124,9 @@ pub(super) fn walk<'a>(
             let json = find(path, names)?;
             match json.kind() {
                 Kind::List => Ok(json.elements().try_for_each(|element| visit(names, Ok(element)))),
+                Kind::Map if !json.pay_for_names() => {
+                    Err(Trouble::new(&path.place, "it takes too long", names))
+                }
                 Kind::Map => Ok(json.members().try_for_each(|(name, _)| visit(names, Ok(name)))),
                 kind => {
                     Err(Trouble::new(&path.place, format!("a list is expected, not {}", kind.name()), names))
@@ -157,16 +167,13 @@ pub(super) fn write<'a>(
             let json = find(path, names)?;
             part(&json, out, depth).map_err(|why| Trouble::new(&path.place, why, names))
         }
-        Plan::Literal(json) => {
-            out.extend_from_slice(json.as_bytes());
-            Ok(())
-        }
+        Plan::Literal(json) => literal(json, out, names),
         Plan::Choice(it, yes, no) => {
             let chosen = if test(it, names)? { yes } else { no };
             write(chosen, names, out, depth)
         }
         Plan::List(parts) => {
-            out.push(b'[');
+            literal("[", out, names)?;
             for (index, part) in parts.iter().enumerate() {
                 separate(index, out);
                 write(part, names, out, depth + 1)?;
@@ -175,10 +182,10 @@ pub(super) fn write<'a>(
             Ok(())
         }
         Plan::Object(members) => {
-            out.push(b'{');
+            literal("{", out, names)?;
             for (index, (name, value)) in members.iter().enumerate() {
                 separate(index, out);
-                out.extend_from_slice(name.as_bytes());
+                literal(name, out, names)?;
                 write(value, names, out, depth + 1)?;
             }
             out.push(b'}');
@@ -199,7 +206,7 @@ fn write_each<'a>(
     out: &mut Vec<u8>,
     depth: usize,
 ) -> Result<(), Trouble> {
-    out.push(b'[');
+    literal("[", out, names)?;
     let mut count = 0;
     let mut written = Ok(());
     let _ = walk(&each.range, names, &mut |names, element| {
@@ -225,20 +232,35 @@ fn separate(index: usize, out: &mut Vec<u8>) {
 
 /// Writes a part of the answer as it stands there.
 fn part(json: &Json, out: &mut Vec<u8>, depth: usize) -> Result<(), String> {
+    room(out, json.text().len())?;
+    // It looks at the whole part: behind what pays for that.
     if depth > 0 && depth + json.depth() > MAX_DEPTH {
         return Err(format!("the record would nest deeper than {MAX_DEPTH} levels"));
     }
-    room(out, json.text().len())?;
     out.extend_from_slice(json.text());
+    Ok(())
+}
+
+/// Writes a piece of the definition itself.
+fn literal(text: &str, out: &mut Vec<u8>, names: &Names<'_>) -> Result<(), Trouble> {
+    let paid = fits(out, text.len())
+        .and_then(|()| fuel::take_step(text.len()).map_err(|error| words::execution(&error)));
+    paid.map_err(|why| Trouble::of_whole(why, names))?;
+    out.extend_from_slice(text.as_bytes());
     Ok(())
 }
 
 /// Makes sure that so many bytes more may be written, and takes what that costs.
 fn room(out: &[u8], bytes: usize) -> Result<(), String> {
+    fits(out, bytes)?;
+    fuel::take_text(bytes).map_err(|error| words::execution(&error))
+}
+
+fn fits(out: &[u8], bytes: usize) -> Result<(), String> {
     if out.len() + bytes > MAX_MADE {
         return Err(format!("the records of one answer would have more than {MAX_MADE} bytes"));
     }
-    fuel::take_text(bytes).map_err(|error| words::execution(&error))
+    Ok(())
 }
 
 /// Writes a value of CEL's.

@@ -8,6 +8,9 @@ use anode_shared::source::{Phases, Stage};
 
 use super::guard::Refusal;
 
+/// The most text of an error that is kept, bytes: upstreams choose part of the words.
+pub(super) const WORDS: usize = 600;
+
 /// Why reading an upstream failed. Its words name hosts, never a URL's user, path or query.
 #[derive(Debug, Clone)]
 pub struct Failure {

@@ -4,14 +4,13 @@ use anode_shared::source::{Beat, SourceError, SourceState, SourceStatus, Stage};
 use anode_shared::time::{Micros, to_rfc3339};
 
 use super::beats::Beats;
+use super::failure::WORDS;
 use super::latency::Latencies;
 use super::rate::Rate;
 use super::state::{Machine, Moment};
 
 /// The most text of a value that is shown, bytes.
 const SHOWN: usize = 200;
-/// The most text of an error, bytes: upstreams choose part of the words.
-const WORDS: usize = 600;
 
 /// What is known of a source.
 #[derive(Debug, Clone)]

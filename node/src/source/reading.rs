@@ -364,7 +364,7 @@ impl Reading {
     /// Notes how an attempt ended, without secrets in its words, and waits as long as makes sense.
     pub(super) async fn rest_after(&self, ended: Ended) {
         let Ended { stage, mut failing, field } = ended;
-        failing.reason = self.context.secrets.scrub(&failing.reason);
+        failing.reason = self.context.secrets.scrub_words(&failing.reason);
         let wait = self.live.failed(stage, failing, field);
         tokio::time::sleep(wait).await;
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use url::Url;
 use zeroize::Zeroize as _;
 
-use super::failure::Failure;
+use super::failure::{Failure, WORDS};
 
 mod file;
 mod scrub;
@@ -30,7 +30,8 @@ pub struct Secrets {
 /// What is known of the secrets: what the file held when it was last read, and what must not be shown.
 struct Found {
     file: File,
-    known: Known,
+    /// Shared with those who look for values, which may take long: others read secrets meanwhile.
+    known: Arc<Known>,
 }
 
 impl fmt::Debug for Secrets {
@@ -106,7 +107,7 @@ impl Secrets {
     }
 
     fn with(data_dir: &Path, environment: fn(&str) -> Option<String>) -> Self {
-        let found = Found { file: File::new(data_dir.join(FILE)), known: Known::default() };
+        let found = Found { file: File::new(data_dir.join(FILE)), known: Arc::default() };
         Self { environment, found: Arc::new(Mutex::new(found)) }
     }
 
@@ -139,7 +140,17 @@ impl Secrets {
     /// The text with every value that was ever resolved replaced by its reference, also where it is percent-encoded,
     /// escaped or in base64: for words that come from elsewhere.
     pub fn scrub(&self, text: &str) -> String {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).known.scrub(text)
+        let known = Arc::clone(&self.found.lock().unwrap_or_else(PoisonError::into_inner).known);
+        known.scrub(text)
+    }
+
+    /// The same for words that an upstream may have made long: cut to what is kept of them. The cut is marked, by which
+    /// a secret is known that it broke.
+    pub fn scrub_words(&self, words: &str) -> String {
+        if words.len() <= WORDS {
+            return self.scrub(words);
+        }
+        self.scrub(&format!("{}…", &words[..words.floor_char_boundary(WORDS - '…'.len_utf8())]))
     }
 
     fn replace(&self, text: &str, written: impl Fn(usize, &str) -> String) -> Result<Resolved, Missing> {
@@ -174,7 +185,9 @@ impl Secrets {
                 file: found.file.path().to_owned(),
             })?,
         };
-        found.known.add(name, &value);
+        if !found.known.holds(name, &value) {
+            Arc::make_mut(&mut found.known).add(name, &value);
+        }
         Ok(value)
     }
 }

@@ -19,7 +19,7 @@ use super::events::Events;
 use super::failure::Reached;
 use super::handshake::{Opened, open};
 use super::prepare::{Prepared, prepare};
-use super::reading::{Context, Ended, aside, is_long};
+use super::reading::{Context, Ended, aside};
 use super::request::{Request, Response};
 use super::secrets::Secrets;
 use super::{rest, sse, timeout, websocket};
@@ -94,7 +94,7 @@ impl<'a> Trial<'a> {
         if self.shown.error.is_none() {
             self.shown.error = Some(SourceError {
                 stage: ended.stage,
-                detail: self.context.secrets.scrub(&ended.failing.reason),
+                detail: self.context.secrets.scrub_words(&ended.failing.reason),
                 time: to_rfc3339(system_time()),
                 field: ended.field,
             });
@@ -147,9 +147,9 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn scrubbed(&self, mut headers: BTreeMap<String, String>) -> BTreeMap<String, String> {
-        headers.values_mut().for_each(|value| *value = self.context.secrets.scrub(value));
-        headers
+    fn scrubbed(&self, headers: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let secrets = &self.context.secrets;
+        headers.into_iter().map(|(name, value)| (secrets.scrub(&name), secrets.scrub(&value))).collect()
     }
 
     async fn stream(&mut self, prepared: Prepared, deadline: Instant) -> Result<(), Ended> {
@@ -163,6 +163,9 @@ impl<'a> Trial<'a> {
             let mut found = Vec::new();
             let framed = events.push(&chunk, &mut found);
             for event in found {
+                if self.shown.answers.len() >= ANSWERS || Instant::now() >= until {
+                    break;
+                }
                 self.answered(event.data.into(), None, response.status.as_u16(), event.event);
                 until = until.min(Instant::now() + ENOUGH);
             }
@@ -214,7 +217,7 @@ impl<'a> Trial<'a> {
 
     /// Shows an answer, and the records that it would make.
     fn answered(&mut self, bytes: Bytes, content_type: Option<&str>, status: u16, event: Option<String>) {
-        aside(is_long(&bytes), || self.answered_here(bytes, content_type, status, event));
+        aside(true, || self.answered_here(bytes, content_type, status, event));
     }
 
     fn answered_here(
@@ -249,7 +252,7 @@ fn show(bytes: &Bytes, event: Option<String>, secrets: &Secrets) -> Shown {
         }
         Err(_) => None,
     };
-    let base64 = text.is_none().then(|| STANDARD.encode(start));
+    let base64 = text.is_none().then(|| STANDARD.encode(scrub_bytes(start, secrets)));
     Shown { text, base64, bytes: bytes.len() as u64, event: event.map(|event| secrets.scrub(&event)) }
 }
 
@@ -262,9 +265,24 @@ fn record(record: NewRecord, secrets: &Secrets) -> TestRecord {
     };
     let payload = match std::str::from_utf8(&record.payload) {
         Ok(text) => STANDARD.encode(secrets.scrub(text)),
-        Err(_) => STANDARD.encode(&record.payload),
+        Err(_) => STANDARD.encode(scrub_bytes(&record.payload, secrets)),
     };
-    TestRecord { topic, payload: None, payload_base64: Some(payload), content_type: Some(content_type) }
+    let content_type = Some(secrets.scrub(&content_type));
+    TestRecord { topic, payload: None, payload_base64: Some(payload), content_type }
+}
+
+/// Replaces secrets in bytes that are no UTF-8: in ASCII and Latin-1, where each byte is a character, and in the parts
+/// that are UTF-8 all the same.
+fn scrub_bytes(bytes: &[u8], secrets: &Secrets) -> Vec<u8> {
+    let latin: String = bytes.iter().copied().map(char::from).collect();
+    let bytes: Vec<u8> =
+        secrets.scrub(&latin).chars().filter_map(|character| u8::try_from(character).ok()).collect();
+    let mut out = Vec::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.extend_from_slice(secrets.scrub(chunk.valid()).as_bytes());
+        out.extend_from_slice(chunk.invalid());
+    }
+    out
 }
 
 /// Replaces secrets in JSON, be they names of members or numbers.
@@ -324,6 +342,38 @@ mod tests {
             let expected = json!({"a": ["key ${secret:KEY}", {"${secret:KEY}": "${secret:PIN}"}], "n": 1.5, "b": true, "z": null});
             assert_eq!(shown.payload, content_type.is_none().then_some(expected));
             assert_eq!(shown.payload_base64, content_type.map(|_| STANDARD.encode("a ${secret:KEY}")));
+        }
+    }
+
+    #[test]
+    fn it_shows_no_secret_in_what_is_no_utf_8() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("secrets.toml"), "KEY = \"c4n4ry\"\nODD = \"w\u{f6}rd-list\"\n")
+            .unwrap();
+        let secrets = Secrets::new(dir.path());
+        assert!(secrets.resolve("${secret:KEY} ${secret:ODD}").is_ok());
+        let latin = b"caf\xe9 c4n4ry w\xf6rd-list.";
+        let mixed = [&b"\xe9 c4n4ry "[..], "w\u{f6}rd-list.".as_bytes()].concat();
+        for (said, expected) in [
+            (latin.to_vec(), &b"caf\xe9 ${secret:KEY} ${secret:ODD}."[..]),
+            (mixed, b"\xe9 ${secret:KEY} ${secret:ODD}."),
+        ] {
+            let shown = show(&said.clone().into(), None, &secrets);
+            assert_eq!((shown.text, shown.base64), (None, Some(STANDARD.encode(expected))));
+            let shown = record(
+                NewRecord {
+                    topic: "a".parse().unwrap(),
+                    payload: said.into(),
+                    content_type: Some("text/c4n4ry".to_owned()),
+                    publisher: None,
+                    publisher_signature: None,
+                    dedupe: None,
+                    source: None,
+                },
+                &secrets,
+            );
+            assert_eq!(shown.payload_base64, Some(STANDARD.encode(expected)));
+            assert_eq!(shown.content_type.as_deref(), Some("text/${secret:KEY}"));
         }
     }
 }

@@ -11,7 +11,7 @@ use cel::common::types::{
 use cel::common::value::{CowVal, StaticVal, Val};
 
 use super::super::fuel;
-use super::{Json, Kind, WALKED_PER_UNIT};
+use super::{BYTES_PER_WALKED, Json, Kind, WALKED_PER_UNIT};
 
 static NULL: CelNull = CelNull;
 static TRUE: CelBool = CelBool::TRUE;
@@ -48,6 +48,12 @@ impl Json {
     fn pay_for_walk(&self) -> bool {
         let nodes = u64::from(self.node().next - self.place);
         fuel::take(if self.kind() == Kind::Map { nodes } else { nodes / WALKED_PER_UNIT as u64 })
+    }
+
+    /// Takes what walking over an object's names costs, whatever its members hold.
+    pub(crate) fn pay_for_names(&self) -> bool {
+        let cost = |(name, _)| 2 + self.written(name).len() / BYTES_PER_WALKED;
+        fuel::take(self.member_places().map(cost).sum::<usize>() as u64)
     }
 }
 

@@ -18,7 +18,7 @@ const CUT_BASE64: usize = 8;
 const MARK: &[u8] = "…".as_bytes();
 
 /// The values that must not be shown.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Known {
     /// The longest first.
     values: Vec<Value>,
@@ -27,6 +27,7 @@ pub(super) struct Known {
 }
 
 /// One value and how it looks in base64.
+#[derive(Clone)]
 struct Value {
     name: String,
     text: String,
@@ -43,9 +44,14 @@ impl Drop for Value {
 }
 
 impl Known {
+    /// Whether nothing is to be remembered of a value.
+    pub(super) fn holds(&self, name: &str, value: &str) -> bool {
+        value.is_empty() || self.values.iter().any(|known| known.name == name && known.text == value)
+    }
+
     /// Remembers a value.
     pub(super) fn add(&mut self, name: &str, value: &str) {
-        if value.is_empty() || self.values.iter().any(|known| known.name == name && known.text == value) {
+        if self.holds(name, value) {
             return;
         }
         let of_name = |known: &Value| known.name == name;
@@ -68,10 +74,17 @@ impl Known {
 
     /// The text with every value replaced by its reference.
     pub(super) fn scrub(&self, text: &str) -> String {
+        let begins = self.beginnings();
         let mut out = String::with_capacity(text.len());
         let mut at = 0;
         while at < text.len() {
             let rest = &text.as_bytes()[at..];
+            if !begins[usize::from(rest[0])] {
+                let next = text[at..].chars().next().map_or(1, char::len_utf8);
+                out.push_str(&text[at..at + next]);
+                at += next;
+                continue;
+            }
             let find = |cut| self.values.iter().find_map(|known| known.at(rest, cut).map(|n| (known, n)));
             // A whole one first: it may be how another begins.
             let found = find(false).or_else(|| find(true));
@@ -94,6 +107,19 @@ impl Known {
             }
         }
         out
+    }
+
+    /// The bytes with which a value may begin in one of its forms: most of a text needs no closer look.
+    fn beginnings(&self) -> [bool; 256] {
+        let mut begins = [false; 256];
+        let mut mark = |byte: u8| begins[usize::from(byte)] = true;
+        b"%\\+-_".iter().copied().for_each(&mut mark);
+        let forms = self.values.iter().flat_map(|known| std::iter::once(&known.text).chain(&known.base64));
+        for first in forms.filter_map(|form| form.bytes().next()) {
+            mark(first.to_ascii_lowercase());
+            mark(first.to_ascii_uppercase());
+        }
+        begins
     }
 }
 

@@ -208,3 +208,35 @@ fn it_scrubs_what_a_cut_has_left() {
         assert_eq!(secrets.scrub(text), expected, "{text}");
     }
 }
+
+#[test]
+fn it_cuts_long_words_and_knows_a_secret_that_the_cut_broke() {
+    let (_dir, secrets) = secrets("");
+    secrets.resolve("${secret:ENV}").unwrap();
+    assert_eq!(secrets.scrub_words("at from-the-environment."), "at ${secret:ENV}.");
+    let before = "x".repeat(WORDS - 10);
+    let scrubbed = secrets.scrub_words(&format!("{before}from-the-environment{before}"));
+    assert_eq!(scrubbed, format!("{before}${{secret:ENV}}…"));
+    assert!(secrets.scrub_words(&"ä".repeat(60_000)).len() <= WORDS);
+}
+
+#[test]
+fn it_gives_secrets_while_a_long_text_is_looked_through() {
+    let (_dir, secrets) = secrets("A = \"aaaaaaaaaaaaaab\"\n");
+    secrets.resolve("${secret:A}").unwrap();
+    let slow = secrets.clone();
+    let scrubbing = std::thread::spawn(move || {
+        let began = std::time::Instant::now();
+        slow.scrub(&"a".repeat(400_000));
+        began.elapsed()
+    });
+    let mut longest = std::time::Duration::ZERO;
+    while !scrubbing.is_finished() {
+        let began = std::time::Instant::now();
+        secrets.resolve("${secret:A}").unwrap();
+        longest = longest.max(began.elapsed());
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let whole = scrubbing.join().unwrap();
+    assert!(longest < whole / 2, "{longest:?} of {whole:?}");
+}

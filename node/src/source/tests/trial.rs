@@ -25,6 +25,15 @@ async fn it_shows_answers_and_records_of_each_kind_and_registers_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_shows_no_more_of_a_flood_than_of_a_stream() {
+    let subject = Subject::new(1, 10.0).await;
+    for path in ["/sse/0?fault=flood", "/ws/0?fault=flood"] {
+        let shown = try_one(&subject, path, json!({})).await;
+        assert_eq!((shown.answers.len(), shown.records.len()), (20, 20), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_says_where_it_went_wrong() {
     let subject = Subject::new(3, 10.0).await;
     subject.fault("/rest/1", "malformed").await;
