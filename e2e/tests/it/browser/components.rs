@@ -6,6 +6,7 @@ use std::io::Write as _;
 use anyhow::{Result, ensure};
 use e2e::browser::Browser;
 use e2e::browser::roles::Name;
+use e2e::market::Kind;
 use e2e::mesh::Mesh;
 use e2e::node::Node;
 use rustix::process::Signal;
@@ -13,6 +14,7 @@ use serde_json::json;
 
 use super::{at, ensure_quiet};
 use crate::disk::on_a_small_disk;
+use crate::sources::with_market;
 
 /// Waits until the card of a component says its state and these words, and holds `status` to the same.
 async fn card(browser: &Browser, node: &Node, component: &str, state: &str, words: &str) -> Result<()> {
@@ -74,4 +76,24 @@ async fn it_shows_that_a_peer_is_silent_and_speaks_again() -> Result<()> {
     ensure_quiet(&browser).await?;
     browser.close().await?;
     mesh.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_shows_that_an_expression_fails_and_works_again() -> Result<()> {
+    let (market, mut node) = with_market(1).await?;
+    let mut source = Kind::Sse.source("spoiled", &market, 0);
+    node.http()?.add_source(&source).await?;
+    let browser = at(&node, "/").await?;
+    card(&browser, &node, "pipeline", "ok", "").await?;
+    source["emit"] = json!("payload.nothing");
+    let path = "/api/v1/sources/spoiled";
+    node.http()?.send("PUT", path, &[], &source.to_string()).await?.ensure(200)?;
+    card(&browser, &node, "pipeline", "degraded", "an expression fails on all that comes: spoiled:").await?;
+    browser.says("status", Name::Any, &["ipeline"]).await?;
+    source["emit"] = json!("payload.price");
+    node.http()?.send("PUT", path, &[], &source.to_string()).await?.ensure(200)?;
+    card(&browser, &node, "pipeline", "ok", "").await?;
+    ensure_quiet(&browser).await?;
+    browser.close().await?;
+    node.stop().await
 }
