@@ -88,7 +88,7 @@ async fn it_shows_that_an_expression_fails_and_works_again() -> Result<()> {
     source["emit"] = json!("payload.nothing");
     let path = "/api/v1/sources/spoiled";
     node.http()?.send("PUT", path, &[], &source.to_string()).await?.ensure(200)?;
-    card(&browser, &node, "pipeline", "degraded", "an expression fails on all that comes: spoiled:").await?;
+    card(&browser, &node, "pipeline", "degraded", "expression fails on all that comes: spoiled:").await?;
     browser.says("status", Name::Any, &["ipeline"]).await?;
     source["emit"] = json!("payload.price");
     node.http()?.send("PUT", path, &[], &source.to_string()).await?.ensure(200)?;
