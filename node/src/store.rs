@@ -347,7 +347,7 @@ impl Store {
             }
         }
         let kept = self.shared.holding(id.key, id.seq).filter(|_| !self.shared.is_expired(id.key, id.seq));
-        let missing = || Missing::Gone(self.shared.why_missing(id.key, id.seq));
+        let missing = || Missing::Gone(self.shared.missing(id.key, id.seq, id.seq).reason);
         let lent = || self.shared.fetch(id.key, id.seq, std::time::Instant::now() + LENDING);
         let batch = kept.or_else(lent).ok_or_else(missing)?;
         let index = usize::try_from(id.seq - batch.header().first).map_err(|_| Missing::Unknown)?;

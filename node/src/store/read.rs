@@ -161,11 +161,6 @@ impl Shared {
         self.order().logs.get(&key).is_some_and(|log| seq < log.floor)
     }
 
-    /// Why a record is not here.
-    pub(crate) fn why_missing(&self, key: LogKey, seq: u64) -> GapReason {
-        if self.is_expired(key, seq) { GapReason::Expired } else { self.missing(key, seq, seq).reason }
-    }
-
     /// As [`Shared::find`], but looks first where the last one was found.
     pub(crate) fn find_near(
         &self,
@@ -212,6 +207,10 @@ impl Shared {
     fn missing_here(&self, key: LogKey, from: u64, to: u64) -> Missing {
         let order = self.order();
         let Some(log) = order.logs.get(&key) else { return Missing { to, reason: GapReason::Expired } };
+        // Retention may have come between the look and the question.
+        if from < log.floor {
+            return Missing { to: to.min(log.floor - 1), reason: GapReason::Expired };
+        }
         match log.jumps.range(..=from).next_back() {
             Some((_, jump)) if jump.to >= from => {
                 let (_, end) = jump.missing(from).unwrap_or((from, jump.to));

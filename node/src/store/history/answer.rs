@@ -253,17 +253,11 @@ impl<'a> Answer<'a> {
     }
 
     fn name_gaps(&mut self, key: LogKey, from: u64, to: u64) {
-        let (mut from, floor) = (from, self.shared.order().logs.get(&key).map_or(1, |log| log.floor));
+        let mut from = from;
         while from <= to && to < u64::MAX {
-            let end = if from < floor { to.min(floor - 1) } else { to };
-            let (end, reason) = if from < floor {
-                (end, GapReason::Expired)
-            } else {
-                let missing = self.shared.missing(key, from, to);
-                (missing.to, missing.reason)
-            };
-            self.gaps.insert((key, from), Gap { log: key, from, to: end, reason });
-            from = end + 1;
+            let missing = self.shared.missing(key, from, to);
+            self.gaps.insert((key, from), Gap { log: key, from, to: missing.to, reason: missing.reason });
+            from = missing.to + 1;
         }
     }
 
@@ -271,7 +265,10 @@ impl<'a> Answer<'a> {
     fn load(&mut self, walk: Walk) -> io::Result<Option<Walk>> {
         let hidden = walk.stored.late.is_some_and(|late| late >= self.moment);
         if hidden {
-            self.name_gaps(walk.key, walk.stored.first, walk.stored.last);
+            // It came after the first page: what that did not have, the later ones have not either.
+            let Stored { key, first, last, .. } = walk.stored;
+            let reason = GapReason::Unreachable;
+            self.gaps.insert((key, first), Gap { log: key, from: first, to: last, reason });
         }
         if hidden || !is_wanted(&walk.segment, walk.number, self.ask.topics, &mut self.flags)? {
             return self.beyond_batch(&walk);
