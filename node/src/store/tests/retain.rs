@@ -217,11 +217,10 @@ fn it_fills_backwards_as_far_as_there_is_room_and_keeps_the_newest() {
                 Verdict::Old => refused += 1,
                 other => panic!("{other:?}"),
             }
-            if taken % 4 == 0 {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            // Retention runs beside: it is to keep up, however busy the machine.
+            until("retention", || store.status().bytes <= 34_000);
         }
-        assert!(taken >= 4 && refused > 100, "{taken} taken, {refused} refused");
+        assert!(taken >= 8 && refused > 100, "{taken} taken, {refused} refused");
     }
     for again in [false, true] {
         if again {
