@@ -59,15 +59,8 @@ impl App {
         self.read(false, read).await
     }
 
-    /// The same for a request whose filter may look through all that is stored.
-    pub(super) async fn judging<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Store) -> T + Send + 'static,
-    ) -> Result<T, Problem> {
-        self.read(true, read).await
-    }
-
-    async fn read<T: Send + 'static>(
+    /// The same; `judging` says that a filter may look through all that is stored.
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         judging: bool,
         read: impl FnOnce(&Store) -> T + Send + 'static,

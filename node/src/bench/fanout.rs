@@ -221,14 +221,7 @@ pub(super) async fn gather(client: &Client, count: u16, progress: &Arc<Progress>
     for _ in 0..count {
         let query = vec![("topic", "bench.stream".to_owned()), ("start", "live".to_owned())];
         let mut wire = Wire::open(client, "/feed", &query).await?;
-        let mut here = false;
-        while !here {
-            wire.turn(|_| {
-                here = true;
-                Ok(())
-            })
-            .await?;
-        }
+        wire.begun().await?;
         crowd.spawn(subscribe(wire, Arc::clone(progress)));
     }
     Ok(crowd)

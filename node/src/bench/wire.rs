@@ -117,6 +117,19 @@ impl Wire {
         Ok(Self { stream, out: Vec::new(), written: 0, read, filled })
     }
 
+    /// Waits for the first frame: a live subscription is then at the newest record.
+    pub(super) async fn begun(&mut self) -> anyhow::Result<()> {
+        let mut here = false;
+        while !here {
+            self.turn(|_| {
+                here = true;
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// Waits until something can be read, or written where something waits for it; does both as far as it goes,
     /// and hands every whole frame to `take`.
     pub(super) async fn turn(

@@ -11,6 +11,7 @@ use anode_shared::topic::Topics;
 use super::history::Direction;
 use super::index::Stored;
 use super::loaded::{Loaded, Slice};
+use super::order::Log;
 use super::segment::Segment;
 use super::shared::Shared;
 
@@ -59,6 +60,11 @@ pub(crate) fn is_wanted(
             Ok(wanted)
         }
     }
+}
+
+/// What retention dropped of a range.
+fn below_floor(log: &Log, from: u64, to: u64) -> Option<Missing> {
+    (from < log.floor).then(|| Missing { to: to.min(log.floor - 1), reason: GapReason::Expired })
 }
 
 impl Shared {
@@ -187,7 +193,7 @@ impl Shared {
         if log.forked.is_some_and(|end| next >= end) {
             return Some(Missing { to: upto, reason: GapReason::Forked });
         }
-        (next < log.floor).then(|| Missing { to: upto.min(log.floor - 1), reason: GapReason::Expired })
+        below_floor(log, next, upto)
     }
 
     /// Why a range that no segment holds is missing.
@@ -208,8 +214,8 @@ impl Shared {
         let order = self.order();
         let Some(log) = order.logs.get(&key) else { return Missing { to, reason: GapReason::Expired } };
         // Retention may have come between the look and the question.
-        if from < log.floor {
-            return Missing { to: to.min(log.floor - 1), reason: GapReason::Expired };
+        if let Some(missing) = below_floor(log, from, to) {
+            return missing;
         }
         match log.jumps.range(..=from).next_back() {
             Some((_, jump)) if jump.to >= from => {

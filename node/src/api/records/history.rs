@@ -69,11 +69,7 @@ pub(super) async fn history(
 ) -> Result<Response, Problem> {
     app.caller(&headers)?;
     let question = Question::parse(uri.query())?;
-    let page = if question.filter.is_some() {
-        app.judging(move |store| question.ask(store)).await??
-    } else {
-        app.reading(move |store| question.ask(store)).await??
-    };
+    let page = app.read(question.filter.is_some(), move |store| question.ask(store)).await??;
     app.answers.json(page)
 }
 

@@ -107,14 +107,7 @@ impl Stretch {
         for client in nodes.clients() {
             let query = vec![("topic", topic.clone()), ("start", "live".to_owned())];
             let mut wire = Wire::open(client, "/feed", &query).await?;
-            let mut here = false;
-            while !here {
-                wire.turn(|_| {
-                    here = true;
-                    Ok(())
-                })
-                .await?;
-            }
+            wire.begun().await?;
             readers.push(wire);
         }
         let mut writers = Vec::new();
