@@ -33,6 +33,8 @@ const SLOW: Duration = Duration::from_secs(2);
 const FORK_AGAIN: Duration = Duration::from_secs(2);
 /// How long nothing is asked for after the store had no room for what came.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long a node whose connection closed may take to be back, before its own logs count as lost: a restart.
+const BACK: Duration = Duration::from_secs(10);
 /// The most logs that are known without being held; of more, no more are wanted.
 const MOST_LOGS: usize = 65_536;
 
@@ -185,6 +187,8 @@ pub struct Repair {
     forking: BTreeSet<LogKey>,
     forgotten: BTreeMap<Origin, LogId>,
     peers: BTreeMap<Origin, Peer>,
+    /// Whose connection closed a moment ago.
+    gone: BTreeMap<Origin, Instant>,
     digest: Digest,
     flights: BTreeMap<u64, Flight>,
     bytes: u64,
@@ -212,6 +216,7 @@ impl Repair {
             forking: BTreeSet::new(),
             forgotten: BTreeMap::new(),
             peers: BTreeMap::new(),
+            gone: BTreeMap::new(),
             digest: Digest::default(),
             flights: BTreeMap::new(),
             bytes: 0,
@@ -289,7 +294,8 @@ impl Repair {
     }
 
     /// Whether somebody who is there says that it has some of a range, or may yet say so. Who claimed it and did not give it
-    /// does not count for a while, nor who gave nothing again and again; an origin that is not linked counts by its beacons.
+    /// does not count for a while, nor who gave nothing again and again; an origin that is not linked counts by its beacons, and
+    /// one whose connection just closed may be back with all of its logs.
     pub fn may_have(&self, key: LogKey, span: Span, now: Instant) -> bool {
         self.first_of(key, span, now).is_some()
     }
@@ -298,6 +304,9 @@ impl Repair {
     pub fn first_of(&self, key: LogKey, span: Span, now: Instant) -> Option<u64> {
         if !self.keeps(key.origin) {
             return None;
+        }
+        if self.gone.get(&key.origin).is_some_and(|closed| *closed + BACK > now) {
+            return Some(span.from);
         }
         let claimed = |peer: &Peer| {
             if peer.may_yet_say(now) {
@@ -440,6 +449,7 @@ impl Repair {
     }
 
     fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.gone.retain(|_, closed| *closed + BACK > now);
         self.time_out(now, effects);
         self.round(now, effects);
         self.ask_for_forks(now, effects);

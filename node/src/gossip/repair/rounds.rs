@@ -26,7 +26,7 @@ impl Repair {
     }
 
     pub(super) fn closed(&mut self, peer: Origin, now: Instant) {
-        let _ = now;
+        self.gone.insert(peer, now);
         if !self.breaks(Flaw::KeepInFlight) {
             let under_way: Vec<u64> =
                 self.flights.iter().filter(|(_, flight)| flight.peer == peer).map(|(id, _)| *id).collect();

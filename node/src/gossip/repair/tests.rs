@@ -288,6 +288,20 @@ fn it_wants_nothing_of_origins_that_are_not_kept() {
 }
 
 #[test]
+fn it_waits_for_an_origin_whose_connection_just_closed() {
+    let mut bench = Bench::new();
+    let other = LogKey { origin: who(3), ..LOG };
+    bench.handle(Event::Connected(LOG.origin));
+    bench.wait(6_000);
+    assert!(!bench.repair.may_have(LOG, span(501, 600), bench.now), "it says that it has none of it");
+    bench.handle(Event::Closed(LOG.origin));
+    for (key, millis, hopes) in [(LOG, 9_000, true), (other, 0, false), (LOG, 1_100, false)] {
+        bench.wait(millis);
+        assert_eq!(bench.repair.may_have(key, span(501, 600), bench.now), hopes, "{millis} ms");
+    }
+}
+
+#[test]
 fn it_waits_for_the_store_when_an_answer_came() {
     let mut bench = Bench::new();
     (1..=2).for_each(|peer| bench.connect(peer, vec![told(500, 1, &[])]));
