@@ -161,7 +161,7 @@ impl Gossip {
         tracker: &TaskTracker,
         cancel: &CancellationToken,
     ) -> anyhow::Result<(Self, mpsc::Receiver<News>)> {
-        let names = Names::new(&config.network, 0);
+        let names = Names::new(&config.network, store.shard_bits());
         let behaviour = Behaviour::new(identity, &names, config.mdns)?;
         let settings = Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE)
@@ -194,6 +194,7 @@ impl Gossip {
         });
         let run = (crate::store::system_time() / 1_000_000) << 32 | u64::from(rand::random::<u32>());
         let mut repair = Repair::new(store.origin(), config.origin_rate, rand::random());
+        repair.expect_shards(store.shard_bits());
         config.origins.iter().for_each(|origins| repair.keep_only(origins.clone()));
         let repair = Arc::new(Mutex::new(repair));
         let gossip = Self { shared: shared.clone(), commands };
@@ -262,7 +263,7 @@ impl Gossip {
     pub async fn replicated(&self, ids: &[RecordId]) -> bool {
         let mut ranges: Vec<(LogKey, Span)> = Vec::new();
         for id in ids {
-            match ranges.last_mut().filter(|(key, _)| *key == id.key) {
+            match ranges.iter_mut().find(|(key, _)| *key == id.key) {
                 Some((_, span)) => *span = Span { from: span.from.min(id.seq), to: span.to.max(id.seq) },
                 None => ranges.push((id.key, Span { from: id.seq, to: id.seq })),
             }

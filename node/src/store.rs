@@ -192,12 +192,17 @@ impl Store {
         Ok(Self { shared, commands, origin })
     }
 
-    /// Who signs the own log.
+    /// Who signs the own logs.
     pub fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// Takes records into the own log, all or none. What it gives resolves once they are on stable storage. Never blocks.
+    /// In how many bits of SHA-256(topic) the topics of a shard agree.
+    pub fn shard_bits(&self) -> u8 {
+        self.shared.options.shard_bits
+    }
+
+    /// Takes records into the own logs, all or none. What it gives resolves once they are on stable storage. Never blocks.
     ///
     /// # Errors
     /// When they cannot be taken now.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::batch::{Header, Layout, Predecessor, Sealed, VERSION, seal, shard_of};
 use crate::beacon::{self, Beacon, ComponentState, Link, Load, OwnHead};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, WHOLE};
 use crate::ids::{Hash, LogId, LogKey, Origin};
 use crate::merkle;
 use crate::record::{PublisherSignature, RecordRef, SourceRef};
@@ -210,8 +210,8 @@ fn vectors() -> Value {
         Beacon { sequence: 13, leaving: true, archive: None, ..beacon(&key, log.log, second.hash) },
     ];
     let mut cursor = Cursor::new(1_795_402_020_000_000);
-    cursor.set_done(origin, LogId(0x6922_73a3_0000_0001));
-    cursor.set(log, 6);
+    cursor.set_done(origin, WHOLE, LogId(0x6922_73a3_0000_0001));
+    cursor.set(log, WHOLE, 6);
     json!({
         "origin": { "seed": hex(&[9; 32]), "key": hex(&origin.0), "text": origin.to_string() },
         "log": { "number": log.log.0.to_string(), "text": log.log.to_string() },

@@ -87,6 +87,19 @@ impl Names {
         }
     }
 
+    /// The gossip topic of a shard; none where the network has no such shard.
+    pub(super) fn shard(&self, bits: u8, value: u32) -> Option<TopicHash> {
+        let topic = self.shards.get(value as usize).filter(|_| bits < 16 && 1 << bits == self.shards.len());
+        topic.map(IdentTopic::hash)
+    }
+
+    /// The shards: how many bits, and their value.
+    pub(super) fn carried(&self) -> Vec<(u8, u32)> {
+        let count = u32::try_from(self.shards.len()).unwrap_or(u32::MAX);
+        let bits = u8::try_from(count.ilog2()).unwrap_or(u8::MAX);
+        (0..count).map(|value| (bits, value)).collect()
+    }
+
     fn protocol(&self, name: &str) -> anyhow::Result<StreamProtocol> {
         Ok(StreamProtocol::try_from_owned(format!("{}/{name}", self.version))?)
     }

@@ -199,6 +199,7 @@ pub struct Repair {
     silence: Silence,
     /// Whose logs are wanted; none: everybody's.
     kept: Option<BTreeSet<Origin>>,
+    shard_bits: u8,
     flaw: Option<Flaw>,
 }
 
@@ -226,6 +227,7 @@ impl Repair {
             next_round: None,
             silence: Silence::default(),
             kept: None,
+            shard_bits: 0,
             flaw: None,
         }
     }
@@ -233,6 +235,11 @@ impl Repair {
     /// Wants the logs of these origins only, beside the own ones.
     pub fn keep_only(&mut self, origins: BTreeSet<Origin>) {
         self.kept = Some(origins);
+    }
+
+    /// Expects each origin to have an own log in each of `1 << bits` shards.
+    pub fn expect_shards(&mut self, bits: u8) {
+        self.shard_bits = bits;
     }
 
     fn keeps(&self, origin: Origin) -> bool {
@@ -371,7 +378,8 @@ impl Repair {
                 log.say(head.floor, head.head, now);
             }
         }
-        let newest = beacon.heads.iter().map(|head| (head.log.0, head.head)).max();
+        let newest = beacon.heads.iter().map(|head| head.log.0).max();
+        let reached = newest.map(|newest| (newest, beacon.heads.iter().map(|head| head.head).sum()));
         if let Some(peer) = self.peers.get_mut(&beacon.origin) {
             peer.said = beacon.digest;
             for head in &beacon.heads {
@@ -386,7 +394,7 @@ impl Repair {
                 };
                 peer.set_hint(key, Hint::told(&summary, now));
             }
-            newest.into_iter().for_each(|head| self.silence.said(beacon.origin, head, now));
+            reached.into_iter().for_each(|reached| self.silence.said(beacon.origin, reached, now));
         }
     }
 

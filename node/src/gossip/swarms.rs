@@ -2,8 +2,9 @@
 
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anode_shared::ids::{LogKey, RecordId};
@@ -39,8 +40,8 @@ struct Swarms {
 }
 
 impl Swarms {
-    /// Starts nodes of which each knows one that came before it.
-    fn start(count: usize) -> Self {
+    /// Starts nodes of which each knows one that came before it, in a network of `1 << shard_bits` shards.
+    fn start(count: usize, shard_bits: u8) -> Self {
         let mut swarms = Self {
             wires: Wires::new(count),
             nodes: Vec::new(),
@@ -49,17 +50,17 @@ impl Swarms {
             cancel: CancellationToken::new(),
         };
         for number in 0..count {
-            let node = swarms.node(number);
+            let node = swarms.node(number, shard_bits);
             swarms.nodes.push(node);
         }
         swarms
     }
 
-    fn node(&self, number: usize) -> Node {
+    fn node(&self, number: usize, shard_bits: u8) -> Node {
         let seed: [u8; 32] = rand::random();
         let identity = Keypair::ed25519_from_bytes(seed).unwrap();
-        let options =
-            StoreOptions { network: "swarms".to_owned(), reserve_disk: 0, ..StoreOptions::default() };
+        let network = "swarms".to_owned();
+        let options = StoreOptions { network, shard_bits, reserve_disk: 0, ..StoreOptions::default() };
         let retain_age = options.retain_age;
         let peers = Peers::new();
         let key = SigningKey::from_bytes(&seed);
@@ -89,7 +90,7 @@ impl Swarms {
         for time in 0..times {
             for (number, node) in self.nodes.iter().enumerate() {
                 let record = |n: usize| NewRecord {
-                    topic: format!("swarms.n{number}").parse().unwrap(),
+                    topic: format!("swarms.n{number}.t{n}").parse().unwrap(),
                     payload: Bytes::from(format!("{{\"time\":{time},\"n\":{n}}}")),
                     content_type: None,
                     publisher: None,
@@ -98,8 +99,10 @@ impl Swarms {
                     source: None,
                 };
                 let ids = node.store.publish((0..3).map(record).collect()).unwrap().await.unwrap();
-                let last: &RecordId = ids.last().unwrap();
-                self.ends.insert(last.key, last.seq);
+                for RecordId { key, seq } in ids {
+                    let end = self.ends.entry(key).or_default();
+                    *end = seq.max(*end);
+                }
             }
         }
     }
@@ -134,6 +137,23 @@ impl Swarms {
             format!("{} peers, {} links, {:?}\n", view.peers.len(), view.linked, node.gossip.counters())
         };
         self.nodes.iter().map(one).collect()
+    }
+
+    /// Nobody was refused anything, and each shard came by gossip.
+    fn check_gossip(&self, shard_bits: u8) {
+        let mut shards = BTreeSet::new();
+        for (number, node) in self.nodes.iter().enumerate() {
+            let rejected: u64 = node.gossip.counters().rejected().iter().map(|(_, count)| count).sum();
+            let taken = node.gossip.counters().batches_taken.load(Ordering::Relaxed);
+            assert!(rejected == 0 && taken > 0, "node {number} took {taken} batches and rejected {rejected}");
+            let headers = self.ends.iter().filter_map(|(key, end)| node.store.signed_header(*key, *end));
+            shards.extend(headers.map(|proof| {
+                let header = proof.open().unwrap();
+                (header.shard_bits, header.shard)
+            }));
+        }
+        let all: BTreeSet<(u8, u32)> = (0..1 << shard_bits).map(|value| (shard_bits, value)).collect();
+        assert_eq!(shards, all);
     }
 
     /// Every node hands a reader each record of each log once and in order, and tells of no gap.
@@ -175,19 +195,31 @@ impl Swarms {
 /// More nodes than the gossip mesh of each has places.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_brings_everything_everywhere_also_after_a_partition() {
-    play(12).await;
+    play(12, 0).await;
+}
+
+/// The same where the network has four shards, and each node a log in several of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_brings_all_shards_everywhere_also_after_a_partition() {
+    play(8, 2).await;
 }
 
 /// More nodes than each has links.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "fifty nodes of an unoptimised build need two cores for themselves; run it alone"]
 async fn it_brings_everything_everywhere_among_fifty_swarms_also_after_a_partition() {
-    play(50).await;
+    play(50, 0).await;
 }
 
-async fn play(count: usize) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "fifty nodes of an unoptimised build need two cores for themselves; run it alone"]
+async fn it_brings_all_shards_everywhere_among_fifty_swarms_also_after_a_partition() {
+    play(50, 2).await;
+}
+
+async fn play(count: usize, shard_bits: u8) {
     let began = Instant::now();
-    let mut swarms = Swarms::start(count);
+    let mut swarms = Swarms::start(count, shard_bits);
     while swarms.nodes.iter().any(|node| node.gossip.view().peers.len() < count - 1) {
         assert!(began.elapsed() < PATIENCE, "not all know all: {}", swarms.describe());
         sleep(Duration::from_millis(50)).await;
@@ -205,6 +237,7 @@ async fn play(count: usize) {
     assert!(one.log(*key).unwrap().held < *end, "the partition lets batches through");
     swarms.wires.part(vec![0; count]);
     let healed = swarms.until_equal(0..count, "after the partition").await;
+    swarms.check_gossip(shard_bits);
     let links: Vec<usize> = swarms.nodes.iter().map(|node| node.gossip.view().linked).collect();
     tokio::task::block_in_place(|| swarms.check_readers());
     tracing::info!(?known, ?whole, ?apart, ?healed, ?links, "swarms");

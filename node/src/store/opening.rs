@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anode_shared::cursor::{Cursor, Seen};
+use anode_shared::cursor::{Cursor, Seen, Shard, WHOLE};
 use anode_shared::frames::GapReason;
 use anode_shared::ids::LogKey;
 use anode_shared::time::Micros;
@@ -84,6 +84,8 @@ pub struct Opening {
     topics: Topics,
     /// Where it goes on behind what it is given first.
     cursor: Cursor,
+    /// The shards of logs that do not hold all topics.
+    shards: BTreeMap<LogKey, Shard>,
     search: Search,
     found: Vec<Spot>,
     /// What is missing among that.
@@ -110,7 +112,8 @@ impl Opening {
             }
             Start::Live | Start::Earliest | Start::After(_) => Search::Nothing,
         };
-        Ok(Self { shared, topics, cursor, search, found: Vec::new(), missing: Vec::new() })
+        let shards = shared.order().shards();
+        Ok(Self { shared, topics, cursor, shards, search, found: Vec::new(), missing: Vec::new() })
     }
 
     /// How many places it holds by now.
@@ -181,13 +184,15 @@ impl Opening {
     /// Looks through segments for each topic's newest record; says whether it was through all.
     fn look_for_newest(&mut self, deadline: Instant) -> Result<bool, OpeningError> {
         let Search::Latest { segments, newest } = &mut self.search else { return Ok(true) };
+        let (cursor, shards) = (&self.cursor, &self.shards);
+        let seen = |key, seq| is_seen(cursor, shards, key, seq);
         while let Some(segment) = segments.pop_front() {
             let mut found = Vec::new();
             let mut hidden = Vec::new();
             segment.with_index(|index| {
                 for (topic, postings) in index.topics.iter().filter(|(topic, _)| self.topics.matches(topic)) {
                     match postings.newest {
-                        Some(spot) if is_seen(&self.cursor, spot.1, spot.2) => {
+                        Some(spot) if seen(spot.1, spot.2) => {
                             found.push((topic.clone(), spot));
                         }
                         _ => {
@@ -198,7 +203,7 @@ impl Opening {
                 }
             })?;
             for (topic, batches) in hidden {
-                let spot = newest_seen(&segment, batches, &topic, &self.cursor);
+                let spot = newest_seen(&segment, batches, &topic, &seen);
                 found.extend(spot.map(|spot| (topic, spot)));
             }
             for (topic, spot) in found {
@@ -224,15 +229,15 @@ impl Opening {
         let (found, missing) = (std::mem::take(&mut self.found), std::mem::take(&mut self.missing));
         let cursor = self.cursor.clone();
         let whole = !matches!(self.search, Search::Last { page: Some(_), .. });
-        let first = in_order(found, missing, whole, |key, seq| is_seen(&cursor, key, seq));
+        let first = in_order(found, missing, whole, |key, seq| is_seen(&cursor, &self.shards, key, seq));
         let (place, segment) = self.shared.attach(cursor);
         Reader::new(self.shared.clone(), self.topics.clone(), place, segment, first)
     }
 }
 
 /// Whether a record lies before the cursor; what arrived since that was taken comes behind it.
-fn is_seen(cursor: &Cursor, key: LogKey, seq: u64) -> bool {
-    match cursor.seen(key) {
+fn is_seen(cursor: &Cursor, shards: &BTreeMap<LogKey, Shard>, key: LogKey, seq: u64) -> bool {
+    match cursor.seen(key, shards.get(&key).copied().unwrap_or(WHOLE)) {
         Seen::UpTo(last) => seq <= last,
         Seen::Done | Seen::FromHead => true,
     }
@@ -243,9 +248,9 @@ fn newest_seen(
     segment: &Segment,
     mut batches: Vec<Stored>,
     topic: &str,
-    cursor: &Cursor,
+    seen: &dyn Fn(LogKey, u64) -> bool,
 ) -> Option<(Micros, LogKey, u64)> {
-    batches.retain(|stored| is_seen(cursor, stored.key, stored.first));
+    batches.retain(|stored| seen(stored.key, stored.first));
     batches.sort_unstable_by_key(|stored| std::cmp::Reverse(stored.time_last));
     let mut newest: Option<(Micros, LogKey, u64)> = None;
     for stored in batches {
@@ -254,8 +259,8 @@ fn newest_seen(
         }
         let Ok(batch) = segment.load(place_in(segment, &stored)) else { continue };
         let records = (0..batch.len()).map(|index| (batch.record(index), batch.seq(index)));
-        let seen = records.filter(|(record, seq)| record.topic == topic && is_seen(cursor, stored.key, *seq));
-        newest = newest.max(seen.map(|(record, seq)| (record.time, stored.key, seq)).max());
+        let before = records.filter(|(record, seq)| record.topic == topic && seen(stored.key, *seq));
+        newest = newest.max(before.map(|(record, seq)| (record.time, stored.key, seq)).max());
     }
     newest
 }
@@ -309,7 +314,7 @@ impl Shared {
         // Where nothing is left here, peers may lend it.
         let kept =
             |key| asked.contains(&key) || order.logs.get(&key).is_some_and(|log| log.floor <= log.head);
-        let place = Place::attach(cursor, order.next, &heads, &kept);
+        let place = Place::attach(cursor, order.next, &heads, &kept, &|key| order.shard(key));
         let position = place.position;
         drop(order);
         let segments = self.ordered_segments();

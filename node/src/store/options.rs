@@ -12,6 +12,8 @@ use anode_shared::time::Micros;
 pub struct StoreOptions {
     /// The network that own batches name, and foreign ones must.
     pub network: String,
+    /// In how many bits of SHA-256(topic) the topics of a shard agree: the network's, at most 6.
+    pub shard_bits: u8,
     /// Records older than this are dropped.
     pub retain_age: Duration,
     /// The oldest records are dropped above this.
@@ -36,6 +38,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             network: "local".to_owned(),
+            shard_bits: 0,
             retain_age: Duration::from_secs(7 * 86_400),
             retain_bytes: 10 << 30,
             reserve_disk: 1 << 30,

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use anode_shared::batch::Predecessor;
+use anode_shared::batch::{Header, Predecessor};
+use anode_shared::cursor::{Marks, Shard, WHOLE};
 use anode_shared::ids::{Hash, LogId, LogKey, Origin};
 use anode_shared::time::Micros;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,21 @@ pub(crate) struct Piece {
     pub(crate) place: Place,
 }
 
+/// What a batch's header says of its log as a whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Lineage {
+    /// The shard of all its topics.
+    pub(crate) shard: Shard,
+    /// The log that it follows, where its first header says so.
+    pub(crate) predecessor: Option<Predecessor>,
+}
+
+impl From<&Header> for Lineage {
+    fn from(header: &Header) -> Self {
+        Self { shard: (header.shard_bits, header.shard), predecessor: header.predecessor }
+    }
+}
+
 /// One log as this node knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Log {
@@ -57,6 +73,25 @@ pub(crate) struct Log {
     pub(crate) grew: Micros,
     /// What its first header named.
     pub(crate) predecessor: Option<Predecessor>,
+    /// The shard of its topics, as its headers say.
+    #[serde(default)]
+    pub(crate) shard: Shard,
+}
+
+impl Log {
+    /// Whether it ends another for good: it names it, that one's end was seen, and nothing more of that came for a while.
+    fn follows(&self, id: LogId, before: &Self, now: Micros) -> bool {
+        self.predecessor.is_some_and(|named| named.log == id && named.end <= before.head)
+            && before.grew.saturating_add(FINISHED_AFTER) <= now
+    }
+
+    /// Notes what the header of a batch that begins at `first` says.
+    fn descend(&mut self, lineage: Lineage, first: u64) {
+        self.shard = lineage.shard;
+        if first == 1 {
+            self.predecessor = lineage.predecessor;
+        }
+    }
 }
 
 /// What became of the order at one number.
@@ -136,6 +171,9 @@ pub(crate) struct Order {
     pub(crate) logs: BTreeMap<LogKey, Log>,
     /// Per origin the newest log that was finished, expired and forgotten: none up to it is taken again.
     forgotten: BTreeMap<Origin, LogId>,
+    /// The same for logs that hold only part of the topics: those of other shards go on.
+    #[serde(default)]
+    forgotten_parts: Marks,
 }
 
 impl Order {
@@ -149,9 +187,20 @@ impl Order {
         self.logs.iter().filter(|(_, log)| log.head > 0).map(|(key, log)| (*key, log.head)).collect()
     }
 
-    /// How a batch fits what is there.
-    pub(crate) fn fit(&self, key: LogKey, piece: &Piece) -> Fit {
-        if self.forgotten.get(&key.origin).is_some_and(|mark| key.log <= *mark)
+    /// The shard of a log's topics; all of them where nothing of the log is known.
+    pub(crate) fn shard(&self, key: LogKey) -> Shard {
+        self.logs.get(&key).map_or(WHOLE, |log| log.shard)
+    }
+
+    /// The shards of logs that do not hold all topics.
+    pub(crate) fn shards(&self) -> BTreeMap<LogKey, Shard> {
+        let parts = self.logs.iter().filter(|(_, log)| log.shard != WHOLE);
+        parts.map(|(key, log)| (*key, log.shard)).collect()
+    }
+
+    /// How a batch of a log of this shard fits what is there.
+    pub(crate) fn fit(&self, key: LogKey, shard: Shard, piece: &Piece) -> Fit {
+        if self.forgotten_in(key.origin, shard).is_some_and(|mark| key.log <= mark)
             && !self.logs.contains_key(&key)
         {
             return Fit::Old;
@@ -180,9 +229,34 @@ impl Order {
         }
     }
 
-    /// Per origin the newest log that was forgotten.
-    pub(crate) fn forgotten(&self) -> impl Iterator<Item = (Origin, LogId)> {
-        self.forgotten.iter().map(|(origin, log)| (*origin, *log))
+    fn forgotten_in(&self, origin: Origin, shard: Shard) -> Option<LogId> {
+        if shard == WHOLE {
+            self.forgotten.get(&origin).copied()
+        } else {
+            self.forgotten_parts.get(&(origin, shard)).copied()
+        }
+    }
+
+    /// Per origin and shard the newest log that was forgotten.
+    fn forgotten(&self) -> Marks {
+        let whole = self.forgotten.iter().map(|(origin, log)| ((*origin, WHOLE), *log));
+        whole.chain(self.forgotten_parts.iter().map(|(of, log)| (*of, *log))).collect()
+    }
+
+    /// Per origin the log up to which all are forgotten, whatever their shard.
+    pub(crate) fn forgotten_origins(&self) -> BTreeMap<Origin, LogId> {
+        let (forgotten, mut origins) = (self.forgotten(), BTreeMap::new());
+        for ((origin, _), mark) in &forgotten {
+            let known = origins.entry(*origin).or_insert(*mark);
+            *known = (*known).min(*mark);
+        }
+        for (key, log) in &self.logs {
+            // A shard that still has all its logs.
+            if !forgotten.contains_key(&(key.origin, log.shard)) {
+                origins.remove(&key.origin);
+            }
+        }
+        origins
     }
 
     fn log(&mut self, key: LogKey) -> &mut Log {
@@ -194,13 +268,11 @@ impl Order {
         &mut self,
         key: LogKey,
         piece: Piece,
-        predecessor: Option<Predecessor>,
+        lineage: Lineage,
         when: Micros,
     ) -> Vec<Arrival> {
         let log = self.log(key);
-        if piece.first == 1 {
-            log.predecessor = predecessor;
-        }
+        log.descend(lineage, piece.first);
         log.head_hash = Some(piece.hash);
         log.head = piece.last;
         log.grew = when;
@@ -238,8 +310,9 @@ impl Order {
     }
 
     /// Keeps a batch whose predecessor is missing.
-    pub(crate) fn take_waiting(&mut self, key: LogKey, piece: Piece, when: Micros) {
+    pub(crate) fn take_waiting(&mut self, key: LogKey, piece: Piece, lineage: Lineage, when: Micros) {
         let log = self.log(key);
+        log.descend(lineage, piece.first);
         log.waiting.insert(piece.first, piece);
         log.grew = when;
     }
@@ -276,44 +349,46 @@ impl Order {
         log.jumps.retain(|_, jump| jump.to >= floor);
     }
 
-    /// The newest log of an origin.
-    pub(crate) fn newest(&self, origin: Origin) -> Option<(LogId, &Log)> {
-        self.logs.iter().rev().find(|(key, _)| key.origin == origin).map(|(key, log)| (key.log, log))
-    }
-
-    /// The log of an origin up to which all are finished: each one's successor named it, its end was seen, and nothing
-    /// more of it came for [`FINISHED_AFTER`].
-    pub(crate) fn finished(&self, origin: Origin, now: Micros) -> Option<LogId> {
-        let logs: Vec<(LogId, &Log)> = self
-            .logs
-            .iter()
-            .filter(|(key, _)| key.origin == origin)
-            .map(|(key, log)| (key.log, log))
-            .collect();
-        let done = |pair: &&[(LogId, &Log)]| {
-            let (id, log) = pair[0];
-            pair[1].1.predecessor.is_some_and(|before| before.log == id && before.end <= log.head)
-                && log.grew.saturating_add(FINISHED_AFTER) <= now
-        };
-        let finished = logs.windows(2).take_while(done).last().map(|pair| pair[0].0);
-        finished.max(self.forgotten.get(&origin).copied())
+    /// Per origin and shard the log up to which all are finished: each one's successor named it, its end was seen, and
+    /// nothing more of it came for [`FINISHED_AFTER`].
+    pub(crate) fn finished(&self, now: Micros) -> Marks {
+        let mut marks = self.forgotten();
+        // The log before in each shard; none behind one that is not finished.
+        let mut before: BTreeMap<(Origin, Shard), Option<(LogId, &Log)>> = BTreeMap::new();
+        for (key, log) in &self.logs {
+            let of = (key.origin, log.shard);
+            let this = Some((key.log, log));
+            let Some(last) = before.get_mut(&of) else {
+                before.insert(of, this);
+                continue;
+            };
+            *last = last.filter(|(id, last)| log.follows(*id, last, now)).and_then(|(id, _)| {
+                let mark = marks.entry(of).or_insert(id);
+                *mark = id.max(*mark);
+                this
+            });
+        }
+        marks
     }
 
     /// Forgets finished logs of which nothing is left. Others stay: a cursor must go on naming them.
     pub(crate) fn forget_expired(&mut self, now: Micros) {
-        let origins: std::collections::BTreeSet<Origin> = self.logs.keys().map(|key| key.origin).collect();
-        for origin in origins {
-            let Some(finished) = self.finished(origin, now) else { continue };
+        for ((origin, shard), finished) in self.finished(now) {
             let expired = |key: &LogKey, log: &Log| {
-                key.origin == origin && key.log <= finished && log.floor > log.head && log.waiting.is_empty()
+                (key.origin, log.shard) == (origin, shard)
+                    && key.log <= finished
+                    && log.floor > log.head
+                    && log.waiting.is_empty()
             };
             let newest =
                 self.logs.iter().filter(|(key, log)| expired(key, log)).map(|(key, _)| key.log).max();
+            let Some(newest) = newest else { continue };
             self.logs.retain(|key, log| !expired(key, log));
-            if let Some(newest) = newest {
-                let mark = self.forgotten.entry(origin).or_insert(newest);
-                *mark = newest.max(*mark);
-            }
+            let mark = match shard {
+                WHOLE => self.forgotten.entry(origin).or_insert(newest),
+                _ => self.forgotten_parts.entry((origin, shard)).or_insert(newest),
+            };
+            *mark = newest.max(*mark);
         }
     }
 }

@@ -1,6 +1,9 @@
-//! The node's own log: records become batches, chained and signed.
+//! The node's own logs: records become batches, chained and signed.
+
+mod logs;
 
 use anode_shared::batch::{self, Header, MAX_RECORDS, Predecessor, Sealed, VERSION};
+use anode_shared::cursor::Shard;
 use anode_shared::ids::{Hash, LogId, LogKey, Origin, RecordId};
 use anode_shared::merkle;
 use anode_shared::record::{PublisherSignature, RecordRef, SourceRef};
@@ -13,6 +16,8 @@ use ed25519_dalek::SigningKey;
 const TARGET_BYTES: usize = 64 << 10;
 /// A clock that falls back by more than this opens a new log rather than standing still for so long.
 const CLOCK_STEP: Micros = 5_000_000;
+
+pub(crate) use logs::OwnLogs;
 
 /// A record that the node is about to accept.
 #[derive(Debug, Clone)]
@@ -62,10 +67,11 @@ pub(crate) struct Before {
     pub(crate) hash: Hash,
 }
 
-/// The log that this start writes, and the batch that grows.
+/// A log that this start writes, and the batch that grows.
 #[derive(Debug)]
 pub(crate) struct OwnLog {
     network: String,
+    shard: Shard,
     key: SigningKey,
     origin: Origin,
     before: Before,
@@ -89,16 +95,18 @@ struct OpenBatch {
 #[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) sealed: Sealed,
+    shard: Shard,
     last: u64,
     time_last: Micros,
 }
 
 impl OwnLog {
     /// A log that opens at its first record.
-    pub(crate) fn new(network: String, key: SigningKey, before: Before) -> Self {
+    pub(crate) fn new(network: String, key: SigningKey, before: Before, shard: Shard) -> Self {
         let origin = Origin(key.verifying_key().to_bytes());
         Self {
             network,
+            shard,
             key,
             origin,
             before,
@@ -110,13 +118,8 @@ impl OwnLog {
         }
     }
 
-    /// Who signs it.
-    pub(crate) fn origin(&self) -> Origin {
-        self.origin
-    }
-
     /// The log that is open.
-    pub(crate) fn current(&self) -> Option<LogKey> {
+    fn current(&self) -> Option<LogKey> {
         self.log.map(|log| LogKey { origin: self.origin, log })
     }
 
@@ -143,9 +146,10 @@ impl OwnLog {
         if self.is_idle() && self.fell_back(now) {
             self.close();
         }
+        let apart = self.apart(random);
         let log = *self.log.get_or_insert_with(|| {
             let second = self.before.newest.map_or(0, |newest| newest.opened() + 1).max(now / 1_000_000);
-            LogId(second << 32 | u64::from(random))
+            LogId(second << 32 | apart)
         });
         if self.next == 1 && self.is_idle() {
             self.previous = self.before.hash;
@@ -167,6 +171,12 @@ impl OwnLog {
         }
     }
 
+    /// 32 random bits, of which the first name the shard: logs that are opened in one second have ids of their own.
+    fn apart(&self, random: u32) -> u64 {
+        let (bits, value) = self.shard;
+        (u64::from(value) << 32 | u64::from(random)) >> bits
+    }
+
     /// Signs what is open. It counts once [`OwnLog::written`] says so.
     pub(crate) fn seal(&mut self) -> Option<Ready> {
         let log = self.log?;
@@ -183,8 +193,8 @@ impl OwnLog {
             count: 0,
             previous: self.previous,
             predecessor: self.before.log.filter(|_| self.next == 1),
-            shard_bits: 0,
-            shard: 0,
+            shard_bits: self.shard.0,
+            shard: self.shard.1,
             time_first: open.time_first,
             time_last: open.time_last,
             root: Hash::default(),
@@ -192,6 +202,7 @@ impl OwnLog {
         let last = self.next + open.leaves.len() as u64 - 1;
         Some(Ready {
             sealed: batch::seal(header, &open.records, &open.leaves, &self.key),
+            shard: self.shard,
             last,
             time_last: open.time_last,
         })

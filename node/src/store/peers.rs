@@ -144,7 +144,7 @@ impl Store {
         let views =
             touched.into_iter().filter_map(|key| Some(Change::Log(key, LogView::of(order.logs.get(&key)?))));
         let mut changes: Vec<Change> = views.collect();
-        for (origin, mark) in order.forgotten() {
+        for (origin, mark) in order.forgotten_origins() {
             if peers.told.insert(origin, mark) != Some(mark) {
                 peers.heard.retain(|key, _| key.origin != origin || key.log > mark);
                 changes.push(Change::Forgotten(origin, mark));

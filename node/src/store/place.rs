@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anode_shared::cursor::{Cursor, Seen};
-use anode_shared::ids::{LogId, LogKey, Origin};
+use anode_shared::cursor::{Cursor, Marks, Seen, Shard};
+use anode_shared::ids::{LogId, LogKey};
 
 use super::order::{Arrival, Heads, What};
 
@@ -39,6 +39,9 @@ pub(crate) enum Behind {
     Nothing,
 }
 
+/// Says of which shard a log is.
+pub(crate) type ShardOf<'a> = &'a dyn Fn(LogKey) -> Shard;
+
 /// A reader's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -54,11 +57,17 @@ pub(crate) struct Place {
 impl Place {
     /// A reader that came with a cursor to a node that stands at `position` with these heads. `kept` says whether
     /// anything of a log is retained.
-    pub(crate) fn attach(came: Cursor, position: u64, heads: &Heads, kept: &dyn Fn(LogKey) -> bool) -> Self {
+    pub(crate) fn attach(
+        came: Cursor,
+        position: u64,
+        heads: &Heads,
+        kept: &dyn Fn(LogKey) -> bool,
+        shard: ShardOf<'_>,
+    ) -> Self {
         let (mut owed, mut silent) = (BTreeMap::new(), BTreeMap::new());
         let named: BTreeMap<LogKey, u64> = came.logs().collect();
         for (key, head) in heads {
-            let Seen::UpTo(seq) = came.seen(*key) else { continue };
+            let Seen::UpTo(seq) = came.seen(*key, shard(*key)) else { continue };
             if !named.contains_key(key) && !kept(*key) {
                 silent.insert(*key, seq.saturating_add(1));
             } else if seq != *head {
@@ -74,10 +83,10 @@ impl Place {
     }
 
     /// Passes the arrival at its position.
-    pub(crate) fn pass(&mut self, arrival: &Arrival) -> Take {
+    pub(crate) fn pass(&mut self, arrival: &Arrival, shard: ShardOf<'_>) -> Take {
         self.position += 1;
         let Arrival { key, first, last, what } = *arrival;
-        if self.came.seen(key) == Seen::Done || last < first {
+        if self.came.is_done(key, || shard(key)) || last < first {
             return Take::Nothing;
         }
         if what == What::Late {
@@ -107,7 +116,7 @@ impl Place {
         match what {
             What::Batch(_) => Take::From(next),
             // A reader that never heard of the log's origin counts from the head first heard.
-            What::Jump if first == 1 && self.came.seen(key) == Seen::FromHead => Take::Nothing,
+            What::Jump if first == 1 && self.came.seen(key, shard(key)) == Seen::FromHead => Take::Nothing,
             _ => {
                 self.owe(key, next, last);
                 Take::Nothing
@@ -168,16 +177,16 @@ impl Place {
     }
 
     /// Moves on over arrivals that are not there any more: what they held is owed, log by log.
-    pub(crate) fn skip_to(&mut self, position: u64, before: &Heads, after: &Heads) {
+    pub(crate) fn skip_to(&mut self, position: u64, before: &Heads, after: &Heads, shard: ShardOf<'_>) {
         self.position = position;
         for (key, head) in after {
             let had = before.get(key).copied().unwrap_or(0);
-            if *head <= had || self.came.seen(*key) == Seen::Done {
+            if *head <= had || self.came.is_done(*key, || shard(*key)) {
                 continue;
             }
             match self.owed.get_mut(key) {
                 Some(owed) => owed.upto = owed.upto.max(*head),
-                None if had == 0 && self.came.seen(*key) == Seen::FromHead => continue,
+                None if had == 0 && self.came.seen(*key, shard(*key)) == Seen::FromHead => continue,
                 None => {
                     let next = self.silent.remove(key).unwrap_or(had + 1);
                     self.owed.insert(*key, Owed { next, upto: *head, waits: None });
@@ -187,29 +196,29 @@ impl Place {
         self.owed.retain(|_, owed| owed.next != owed.upto + 1);
     }
 
-    /// The place as a cursor. `heads` are those at the position; `finished` the logs up to which each origin is done.
-    pub(crate) fn cursor(&self, heads: &Heads, finished: BTreeMap<Origin, LogId>) -> Cursor {
+    /// The place as a cursor. `heads` are those at the position; `finished` the logs up to which each shard is done.
+    pub(crate) fn cursor(&self, heads: &Heads, finished: &Marks, shard: ShardOf<'_>) -> Cursor {
         let mut cursor = Cursor::new(self.came.since);
-        let mut marks: BTreeMap<Origin, LogId> = self.came.done_marks().collect();
-        for (origin, mark) in finished {
-            let open = self.owed.keys().filter(|key| key.origin == origin).map(|key| key.log).min();
-            let behind = heads.keys().filter(|key| key.origin == origin).map(|key| key.log).next();
-            let mark = open.map_or(mark, |open| mark.min(LogId(open.0.saturating_sub(1))));
-            if behind.is_some() {
-                let known = marks.entry(origin).or_insert(mark);
-                *known = (*known).max(mark);
+        let mut marks = self.came.done_marks();
+        for ((origin, of), mark) in finished {
+            if !heads.keys().any(|key| key.origin == *origin) {
+                continue;
             }
+            let open = self.owed.keys().find(|key| key.origin == *origin && shard(**key) == *of);
+            let mark = open.map_or(*mark, |open| LogId(open.log.0.saturating_sub(1)).min(*mark));
+            let known = marks.entry((*origin, *of)).or_insert(mark);
+            *known = mark.max(*known);
         }
         marks
             .into_iter()
             .filter(|(_, mark)| mark.0 > 0)
-            .for_each(|(origin, mark)| cursor.set_done(origin, mark));
+            .for_each(|((origin, of), mark)| cursor.set_done(origin, of, mark));
         for (key, head) in heads.iter().filter(|(key, _)| !self.silent.contains_key(key)) {
             let seq = self.owed.get(key).map_or(*head, |owed| owed.next.saturating_sub(1));
-            cursor.set(*key, seq);
+            cursor.set(*key, shard(*key), seq);
         }
         for (key, owed) in self.owed.iter().filter(|(key, _)| !heads.contains_key(key)) {
-            cursor.set(*key, owed.next.saturating_sub(1));
+            cursor.set(*key, shard(*key), owed.next.saturating_sub(1));
         }
         cursor
     }

@@ -2,12 +2,12 @@
 //!
 //! [`Place`] decides, without I/O; [`Reader`] fetches what it wants from the tail or from storage.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anode_shared::cursor::Cursor;
+use anode_shared::cursor::{Cursor, Marks};
 use anode_shared::frames::{Gap, GapReason};
 use anode_shared::ids::{LogId, LogKey};
 use anode_shared::topic::Topics;
@@ -15,7 +15,7 @@ use anode_shared::topic::Topics;
 use super::loaded::{Loaded, Slice};
 use super::opening::First;
 use super::order::{Heads, What};
-use super::place::{Behind, Place, Take};
+use super::place::{Behind, Place, ShardOf, Take};
 use super::read::{Flags, LogRead, Missing};
 use super::segment::{BACKFILL, Segment};
 use super::shared::Shared;
@@ -143,7 +143,7 @@ impl Reader {
 
     /// Passes one arrival.
     fn pass(&mut self, item: &TailItem, out: &mut Vec<Item>) {
-        let take = self.place.pass(&item.arrival);
+        let take = self.place.pass(&item.arrival, &|key| self.shared.shard(key));
         if let (Take::From(seq), Some(batch)) = (take, &item.batch) {
             self.hand_on(batch.clone(), seq, item.arrival.last, out);
         } else if let Take::From(seq) = take {
@@ -288,7 +288,8 @@ impl Reader {
             (arrivals, wanted)
         })?;
         for (arrival, wanted) in arrivals.into_iter().zip(wanted) {
-            let Take::From(seq) = self.place.pass(&arrival) else { continue };
+            let take = self.place.pass(&arrival, &|key| self.shared.shard(key));
+            let Take::From(seq) = take else { continue };
             if !wanted {
                 continue;
             }
@@ -314,7 +315,7 @@ impl Reader {
         let (first, base) = next.with_index(|index| (index.summary.first_arrival, index.base.clone()))?;
         if self.place.position <= first {
             let before = self.segment.heads_at(self.place.position)?;
-            self.place.skip_to(first, &before, &base);
+            self.place.skip_to(first, &before, &base, &|key| self.shared.shard(key));
         }
         self.segment = next;
         Ok(())
@@ -346,19 +347,16 @@ impl Reader {
 
     fn stand(&self, heads: &Heads, unsent: impl Iterator<Item = (LogKey, u64)>) -> Cursor {
         let now = (self.shared.options.clock)();
-        let order = self.shared.order();
-        let at_end = self.place.position == order.next;
-        // A reader that is behind may not have reached logs that are finished: its marks stay where they are.
-        let origins: BTreeSet<_> = order.logs.keys().filter(|_| at_end).map(|key| key.origin).collect();
-        let finished =
-            origins.into_iter().filter_map(|origin| Some((origin, order.finished(origin, now)?))).collect();
-        drop(order);
-        let cursor = self.place.cursor(heads, finished);
         let mut before: BTreeMap<LogKey, u64> = BTreeMap::new();
         for (key, seq) in self.first.iter().map(|first| (first.key, first.from)).chain(unsent) {
             before.entry(key).and_modify(|known| *known = seq.min(*known)).or_insert(seq);
         }
-        if before.is_empty() { cursor } else { stand_before(&before, &cursor, heads) }
+        let order = self.shared.order();
+        let (at_end, shard) = (self.place.position == order.next, |key| order.shard(key));
+        // A reader that is behind may not have reached logs that are finished: its marks stay where they are.
+        let finished = if at_end { order.finished(now) } else { Marks::new() };
+        let cursor = self.place.cursor(heads, &finished, &shard);
+        if before.is_empty() { cursor } else { stand_before(&before, &cursor, heads, &shard) }
     }
 
     /// How far it is behind.
@@ -370,14 +368,20 @@ impl Reader {
 }
 
 /// The cursor before these records: behind it they come again, and what followed them in their logs.
-fn stand_before(oldest: &BTreeMap<LogKey, u64>, cursor: &Cursor, heads: &Heads) -> Cursor {
+fn stand_before(
+    oldest: &BTreeMap<LogKey, u64>,
+    cursor: &Cursor,
+    heads: &Heads,
+    shard: ShardOf<'_>,
+) -> Cursor {
     let mut before = Cursor::new(cursor.since);
-    for (origin, mark) in cursor.done_marks() {
-        let first = oldest.keys().find(|key| key.origin == origin).map_or(mark, |key| LogId(key.log.0 - 1));
-        before.set_done(origin, mark.min(first));
+    for ((origin, of), mark) in cursor.done_marks() {
+        let first = oldest.keys().find(|key| key.origin == origin && shard(**key) == of);
+        let first = first.map_or(mark, |key| LogId(key.log.0 - 1));
+        before.set_done(origin, of, mark.min(first));
     }
-    heads.iter().for_each(|(key, head)| before.set(*key, *head));
-    cursor.logs().for_each(|(key, seq)| before.set(key, seq));
-    oldest.iter().for_each(|(key, seq)| before.set(*key, seq - 1));
+    heads.iter().for_each(|(key, head)| before.set(*key, shard(*key), *head));
+    cursor.logs().for_each(|(key, seq)| before.set(key, shard(key), seq));
+    oldest.iter().for_each(|(key, seq)| before.set(*key, shard(*key), seq - 1));
     before
 }

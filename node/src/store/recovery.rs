@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use anode_shared::batch::Predecessor;
-use anode_shared::cursor::Cursor;
-use anode_shared::ids::{Hash, LogId, LogKey, Origin};
+use anode_shared::cursor::{Cursor, Shard};
+use anode_shared::ids::{Hash, LogId, Origin};
 use anode_shared::time::Micros;
 use anyhow::{Context as _, bail};
 use ed25519_dalek::SigningKey;
@@ -17,7 +17,7 @@ use super::dedupe::{self, Dedupe};
 use super::disk::Disk;
 use super::options::{Holders, StoreOptions};
 use super::order::Order;
-use super::own::{Before, OwnLog};
+use super::own::{Before, OwnLogs};
 use super::replay::{self, FilledEntry, Replayed};
 use super::segment::{BACKFILL, FORMAT, Segment, id_of};
 use super::shared::{Found, Shared, place_in};
@@ -26,6 +26,9 @@ use super::writer::Writer;
 
 mod backfill;
 
+/// The most bits of a shard: gossipsub delivers nothing to nodes of more than a hundred topics.
+const MOST_SHARD_BITS: u8 = 6;
+
 /// Opens what lies on the disk.
 pub(crate) fn open(
     disk: Arc<dyn Disk>,
@@ -33,6 +36,9 @@ pub(crate) fn open(
     key: SigningKey,
     holders: Arc<dyn Holders>,
 ) -> anyhow::Result<(Arc<Shared>, Writer)> {
+    if options.shard_bits > MOST_SHARD_BITS {
+        bail!("a network has at most 2^{MOST_SHARD_BITS} shards, and not 2^{}", options.shard_bits);
+    }
     let now = (options.clock)();
     let mut segments = list(&disk, now)?;
     let replayed = replay_newest(&disk, &mut segments)?;
@@ -43,14 +49,15 @@ pub(crate) fn open(
     let backfill = backfill::take_up(&segments, &mut found.order, &filled)?;
     found.damaged += missing_files(&segments);
     let uncounted: BTreeSet<u64> = segments.keys().copied().collect();
-    let before = before(&found.order, Origin(key.verifying_key().to_bytes()));
-    let own = OwnLog::new(options.network.clone(), key, before);
+    let origin = Origin(key.verifying_key().to_bytes());
+    let before = |shard| before(&found.order, origin, shard);
+    let own = OwnLogs::new(&options.network, options.shard_bits, &key, &before);
     let active = found.active.clone();
     let shared = Arc::new(Shared::new(options, disk, holders, found));
     *shared.topic_table() = TopicTable::new(uncounted);
     active.with_index(|index| shared.topic_table().add_segment(active.id, index))?;
     shared.look_at_room();
-    let dedupe = recall_keys(&shared, own.origin(), now)?;
+    let dedupe = recall_keys(&shared, origin, now)?;
     let appender = Appender::new(shared.clone(), (active, index), backfill);
     Ok((shared.clone(), Writer::new(shared, appender, own, dedupe)))
 }
@@ -161,13 +168,15 @@ fn make_first(
     Ok((found, index, Vec::new()))
 }
 
-/// Where the own logs ended.
-fn before(order: &Order, origin: Origin) -> Before {
-    let Some((log, state)) = order.newest(origin) else {
-        return Before { log: None, newest: None, hash: Hash::default() };
+/// Where the own logs of a shard ended, and the newest of all.
+fn before(order: &Order, origin: Origin, shard: Shard) -> Before {
+    let own = || order.logs.iter().rev().filter(|(key, _)| key.origin == origin);
+    let newest = own().next().map(|(key, _)| key.log);
+    let Some((key, last)) = own().find(|(_, log)| log.shard == shard) else {
+        return Before { log: None, newest, hash: Hash::default() };
     };
-    let ended = (state.head > 0).then_some(Predecessor { log, end: state.head });
-    Before { log: ended, newest: Some(log), hash: state.head_hash.unwrap_or_default() }
+    let ended = (last.head > 0).then_some(Predecessor { log: key.log, end: last.head });
+    Before { log: ended, newest, hash: last.head_hash.unwrap_or_default() }
 }
 
 /// The dedupe keys of the last two minutes.
@@ -236,7 +245,7 @@ impl Shared {
     pub(crate) fn live_cursor(&self, now: Micros) -> Cursor {
         let order = self.order();
         let mut cursor = Cursor::new(now);
-        let mut newest: BTreeMap<Origin, LogKey> = BTreeMap::new();
+        let mut newest: BTreeMap<(Origin, Shard), LogId> = BTreeMap::new();
         let mut heads = order.heads();
         // What the mesh has heard of comes before the reader, also where it is still on its way here.
         for (key, heard) in &self.for_peers().heard {
@@ -244,13 +253,17 @@ impl Shared {
             *head = (*head).max(*heard);
         }
         order.logs.keys().chain(heads.keys()).for_each(|key| {
-            let known = newest.entry(key.origin).or_insert(*key);
-            *known = (*known).max(*key);
+            let known = newest.entry((key.origin, order.shard(*key))).or_insert(key.log);
+            *known = (*known).max(key.log);
         });
         for (key, head) in heads {
-            if newest.get(&key.origin) == Some(&key) {
-                cursor.set_done(key.origin, LogId(key.log.0.saturating_sub(1)));
-                cursor.set(key, head);
+            let shard = order.shard(key);
+            if self.options.shard_bits > 0 && !order.logs.contains_key(&key) {
+                // Heard of, and nobody said yet of which shard it is: it ends no other.
+                cursor.set(key, shard, head);
+            } else if newest.get(&(key.origin, shard)) == Some(&key.log) {
+                cursor.set_done(key.origin, shard, LogId(key.log.0.saturating_sub(1)));
+                cursor.set(key, shard, head);
             }
         }
         cursor
@@ -277,7 +290,7 @@ impl Shared {
                 });
                 seq = seq.min(exact.unwrap_or(first) - 1);
             }
-            cursor.set(key, seq);
+            cursor.set(key, self.shard(key), seq);
         }
         Ok(cursor)
     }

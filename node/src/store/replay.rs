@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use anode_shared::batch::{Header, Layout, Predecessor};
 use anode_shared::codec;
+use anode_shared::cursor::Shard;
 use anode_shared::ids::{Hash, LogKey};
 use anode_shared::record::RecordRef;
 use anode_shared::repair::SignedHeader;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{self, Found, Head, Kind};
 use super::index::{Index, Stored};
-use super::order::{Arrival, Order, Piece, Place, What};
+use super::order::{Arrival, Lineage, Order, Piece, Place, What};
 
 /// The body of a jump's entry.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub(crate) struct FilledEntry {
     pub(crate) key: LogKey,
     pub(crate) piece: Piece,
     pub(crate) predecessor: Option<Predecessor>,
+    #[serde(default)]
+    pub(crate) shard: Shard,
 }
 
 /// The body of the entry that says that a range was found damaged.
@@ -82,10 +85,10 @@ pub(crate) fn apply_batch(
     let header = &layout.header;
     let (key, piece) = (header.key(), piece_of(layout, bytes, place));
     let arrivals = if head.kind == Kind::Waiting {
-        order.take_waiting(key, piece, head.when);
+        order.take_waiting(key, piece, header.into(), head.when);
         Vec::new()
     } else {
-        order.take_next(key, piece, header.predecessor, head.when)
+        order.take_next(key, piece, header.into(), head.when)
     };
     add_to_index(index, head, layout, bytes, place);
     index.arrive(&arrivals);
@@ -118,7 +121,8 @@ pub(crate) fn apply_filled(
     head: Head,
     filled: &FilledEntry,
 ) -> Vec<Arrival> {
-    let arrivals = order.take_late(filled.key, filled.piece, filled.predecessor, head.when);
+    let lineage = Lineage { shard: filled.shard, predecessor: filled.predecessor };
+    let arrivals = order.take_late(filled.key, filled.piece, lineage, head.when);
     index.arrive(&arrivals);
     arrivals
 }

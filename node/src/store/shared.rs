@@ -5,6 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use anode_shared::cursor::Shard;
 use anode_shared::ids::LogKey;
 use tokio::sync::watch;
 
@@ -141,6 +142,11 @@ impl Shared {
 
     pub(crate) fn order(&self) -> MutexGuard<'_, Order> {
         lock(&self.order)
+    }
+
+    /// The shard of a log's topics; all of them where nothing of the log is known.
+    pub(crate) fn shard(&self, key: LogKey) -> Shard {
+        self.order().shard(key)
     }
 
     pub(crate) fn segments(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Segment>>> {

@@ -4,6 +4,7 @@ pub(crate) mod kit;
 mod contract;
 mod mesh;
 mod power;
+mod shards;
 mod peers;
 mod retain;
 mod damage;

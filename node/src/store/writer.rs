@@ -17,7 +17,7 @@ use super::dedupe::Dedupe;
 use super::entry::Kind;
 use super::in_flight::{Hold, Queued};
 use super::loaded::Loaded;
-use super::own::{NewRecord, OwnLog};
+use super::own::{NewRecord, OwnLogs, Ready};
 use super::replay::{self, FloorsEntry, ForkEntry};
 use super::retention;
 use super::shared::{Refused, Shared};
@@ -56,19 +56,19 @@ pub(crate) enum Command {
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     appender: Appender,
-    own: OwnLog,
+    own: OwnLogs,
     dedupe: Dedupe,
     /// Since when each log waits for what is missing.
     holes: HashMap<(LogKey, u64), Instant>,
-    /// Dedupe keys of records that are not written yet.
-    fresh: Vec<(Box<str>, Box<str>)>,
+    /// Dedupe keys of records that are not written yet, with their logs.
+    fresh: Vec<(LogKey, Box<str>, Box<str>)>,
     /// Floors that could not be written yet: the disk was full.
     floors: FloorsEntry,
     housekept: Instant,
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>, appender: Appender, own: OwnLog, dedupe: Dedupe) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, appender: Appender, own: OwnLogs, dedupe: Dedupe) -> Self {
         Self {
             shared,
             appender,
@@ -161,7 +161,9 @@ impl Writer {
         written: Result<(), Refused>,
     ) {
         if let Err(refused) = written {
-            for (topic, key) in self.fresh.drain(..) {
+            // What else is open was refused too.
+            self.own.seal_all();
+            for (_, topic, key) in self.fresh.drain(..) {
                 self.dedupe.remove(&topic, &key);
             }
             for (_, reply) in replies {
@@ -202,27 +204,31 @@ impl Writer {
             self.shared.counters.deduplicated.fetch_add(1, Ordering::Relaxed);
             return Ok(id);
         }
-        if self.own.must_seal(record, now) {
-            self.write_open()?;
+        let own = self.own.of(record);
+        if own.must_seal(record, now) {
+            own.seal().map_or(Ok(()), |ready| self.write(ready))?;
         }
-        let id = self.own.add(record, now, rand::random());
+        let id = self.own.of(record).add(record, now, rand::random());
         if let Some(key) = &record.dedupe {
             self.dedupe.insert(record.topic.as_str(), key, id, now);
-            self.fresh.push((record.topic.as_str().into(), key.as_str().into()));
+            self.fresh.push((id.key, record.topic.as_str().into(), key.as_str().into()));
         }
         Ok(id)
     }
 
     /// Signs and writes what is open.
     fn write_open(&mut self) -> Result<(), Refused> {
-        let Some(ready) = self.own.seal() else { return Ok(()) };
+        self.own.seal_all().into_iter().try_for_each(|ready| self.write(ready))
+    }
+
+    fn write(&mut self, ready: Ready) -> Result<(), Refused> {
         let batch = Arc::new(Loaded::new(Bytes::from(ready.sealed.bytes.clone())).map_err(|error| {
             tracing::error!(%error, "Failed to make a batch");
             Refused::Failed
         })?);
         self.appender.batch(Kind::Batch, &batch)?;
         self.own.written(&ready);
-        self.fresh.clear();
+        self.fresh.retain(|(log, ..)| *log != batch.key());
         let counters = &self.shared.counters;
         counters.own_records.fetch_add(batch.len() as u64, Ordering::Relaxed);
         counters.own_batches.fetch_add(1, Ordering::Relaxed);

@@ -147,3 +147,25 @@ async fn it_grafts_at_once_and_keeps_idle_links() {
     let peers: Vec<PeerId> = pair.one.connected_peers().copied().collect();
     assert_eq!((pair.closed, peers.len()), (0, 1), "an idle link is closed");
 }
+
+#[test]
+fn it_names_the_topic_of_each_shard_of_the_network_and_of_no_other() {
+    let names = Names::new("n", 2);
+    for (bits, value, topic) in [
+        (2, 0, Some("/anode/1/n/2-0")),
+        (2, 3, Some("/anode/1/n/2-3")),
+        (2, 4, None),
+        (0, 0, None),
+        (1, 1, None),
+        (3, 1, None),
+        (255, 1, None),
+    ] {
+        let topic = topic.map(|topic| IdentTopic::new(topic).hash());
+        assert_eq!(names.shard(bits, value), topic, "{bits}-{value}");
+    }
+    assert_eq!(names.carried(), [(2, 0), (2, 1), (2, 2), (2, 3)]);
+    assert_eq!(
+        (Names::new("n", 0).shard(0, 0).is_some(), Names::new("n", 0).carried()),
+        (true, vec![(0, 0)])
+    );
+}

@@ -7,7 +7,7 @@ use anode_shared::batch::{Layout, MAX_BATCH};
 use anode_shared::beacon::Beacon;
 use anode_shared::ids::Origin;
 use libp2p::PeerId;
-use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, MessageId, PublishError, TopicHash};
+use libp2p::gossipsub::{self, MessageAcceptance, MessageId, PublishError};
 use tracing::{debug, warn};
 
 use super::{AGAIN, Driver};
@@ -20,8 +20,9 @@ use crate::store::{Loaded, Verdict};
 impl Driver {
     /// Hands an own batch to all peers. What cannot be handed on now, repair carries.
     pub(super) fn spread(&mut self, batch: &Arc<Loaded>) {
-        let shard = batch.header().shard as usize;
-        let Some(topic) = self.names.shards.get(shard).map(IdentTopic::hash) else { return };
+        let header = batch.header();
+        // Batches of a start in which the network had other shards are left to repair.
+        let Some(topic) = self.names.shard(header.shard_bits, header.shard) else { return };
         match self.swarm.behaviour_mut().gossipsub.publish(topic, batch.bytes().to_vec()) {
             Ok(_) => self.shared.counters.batches_sent(batch.bytes().len()),
             Err(PublishError::NoPeersSubscribedToTopic) => {}
@@ -100,7 +101,7 @@ impl Driver {
         if header.network != self.config.network {
             return Some(self.reject(Rejected::Network));
         }
-        if !self.is_shard(&message.topic, header.shard_bits, header.shard) {
+        if self.names.shard(header.shard_bits, header.shard).is_none_or(|topic| topic != message.topic) {
             return Some(self.reject(Rejected::Shard));
         }
         if origin == self.me {
@@ -131,11 +132,6 @@ impl Driver {
     fn reject(&self, why: Rejected) -> MessageAcceptance {
         self.shared.counters.reject(why);
         MessageAcceptance::Reject
-    }
-
-    fn is_shard(&self, topic: &TopicHash, bits: u8, shard: u32) -> bool {
-        let known = self.names.shards.get(shard as usize).is_some_and(|name| name.hash() == *topic);
-        known && 1_usize << bits == self.names.shards.len()
     }
 
     pub(super) fn judged(&mut self, judged: Judged) {

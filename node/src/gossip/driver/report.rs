@@ -38,7 +38,7 @@ impl Driver {
             software: env!("CARGO_PKG_VERSION").to_owned(),
             protocol: anode_shared::repair::PROTOCOL,
             addresses: self.own_addresses().iter().take(MAX_LIST).map(ToString::to_string).collect(),
-            shards: vec![(0, 0)],
+            shards: self.names.carried(),
             heads: self.own_heads(),
             digest: self.planner().digest().whole(),
             links: links.collect(),

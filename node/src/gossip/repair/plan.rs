@@ -186,10 +186,12 @@ impl Repair {
         jobs
     }
 
-    /// Whether nothing of the log is held and all of it is older than what would be kept: its origin's next log says so.
+    /// Whether nothing of the log is held and all of it is older than what would be kept: its origin's next log says so, unless
+    /// that may be one of another shard.
     fn is_expired(&self, key: LogKey) -> bool {
         let held = self.logs.get(&key).is_none_or(|log| log.own.held > 0);
-        let next = self.of_origin.get(&key.origin).and_then(|logs| {
+        let apart = self.shard_bits > 0;
+        let next = self.of_origin.get(&key.origin).filter(|_| !apart).and_then(|logs| {
             logs.range((std::ops::Bound::Excluded(key.log), std::ops::Bound::Unbounded)).next()
         });
         self.is_forgotten(key)

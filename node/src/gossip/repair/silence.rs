@@ -27,11 +27,13 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    /// A linked peer said how far its newest log reaches: log and seq.
+    /// A linked peer said how far its logs reach: the newest of them, and all their seqs.
     pub(super) fn said(&mut self, peer: Origin, head: (u64, u64), now: Instant) {
         let watch = self.peers.entry(peer).or_insert(Watch { head, silent: None, renewed: None });
-        if head > watch.head {
-            watch.head = head;
+        let grew = head > watch.head;
+        // Where logs were dropped it is less: from there on it counts.
+        watch.head = head;
+        if grew {
             let (since, steps) = watch.silent.unwrap_or((now, 0));
             watch.silent = Some((since, steps + 1));
         }

@@ -402,3 +402,34 @@ fn it_tells_many_logs_page_by_page() {
     found.sort_unstable();
     assert_eq!(found, keys);
 }
+
+#[test]
+fn it_sees_that_a_log_of_another_shard_grows_while_nothing_comes() {
+    let mut bench = Bench::new();
+    bench.connect(1, Vec::new());
+    let mut renewed = Vec::new();
+    for n in 0..4 {
+        let head = |log: u64, head| OwnHead { log: LogId(log << 32), head, hash: Hash::default(), floor: 1 };
+        let beacon = Beacon {
+            sequence: n,
+            heads: vec![head(5, 10 + n), head(6, 3)],
+            ..crate::gossip::presence::tests::plain(who(1))
+        };
+        bench.handle(Event::Beacon(&beacon));
+        renewed.extend(bench.wait(2_000).into_iter().filter(|effect| matches!(effect, Effect::RenewLink(_))));
+    }
+    assert_eq!(renewed, [Effect::RenewLink(who(1))]);
+}
+
+#[test]
+fn it_takes_no_log_for_old_because_one_of_another_shard_is_newer() {
+    for (bits, asks) in [(0, false), (2, true)] {
+        let mut bench = Bench::new();
+        bench.repair.expect_shards(bits);
+        bench.handle(Event::Retention(100_000_000));
+        let newer = LogKey { log: LogId(6 << 32), ..LOG };
+        bench.handle(Event::Own(newer, holds(1, 1, &[])));
+        bench.connect(1, vec![told(10, 1, &[])]);
+        assert_eq!(!bench.asks(1_000).is_empty(), asks, "{bits} bits");
+    }
+}

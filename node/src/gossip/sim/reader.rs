@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anode_shared::cursor::Cursor;
+use anode_shared::cursor::{Cursor, Marks, WHOLE};
 use anode_shared::ids::LogKey;
 
 use super::store::{Batch, Store};
@@ -39,14 +39,14 @@ impl Reader {
     pub(super) fn attach(cursor: Cursor, store: &Store, before: Option<Self>) -> Self {
         let heads = store.order.heads();
         let kept = |key| store.order.logs.get(&key).is_some_and(|log| log.floor <= log.head);
-        let place = Place::attach(cursor, store.order.next, &heads, &kept);
+        let place = Place::attach(cursor, store.order.next, &heads, &kept, &|_| WHOLE);
         let (next, records, gaps, lent) =
             before.map_or_else(Default::default, |old| (old.next, old.records, old.gaps, old.lent));
         Self { place, heads, next, records, gaps, lent }
     }
 
     pub(super) fn cursor(&self) -> Cursor {
-        let cursor = self.place.cursor(&self.heads, BTreeMap::new());
+        let cursor = self.place.cursor(&self.heads, &Marks::new(), &|_| WHOLE);
         Cursor::parse(&cursor.to_string()).unwrap()
     }
 
@@ -76,7 +76,7 @@ impl Reader {
                 return Ok(());
             }
             let arrival = *store.arrival(self.place.position).ok_or("an arrival is gone")?;
-            let take = self.place.pass(&arrival);
+            let take = self.place.pass(&arrival, &|_| WHOLE);
             arrival.advance(&mut self.heads);
             if let Take::From(seq) = take {
                 let forked = store

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use anode_shared::cursor::WHOLE;
 use anode_shared::ids::{Hash, LogKey};
 use anode_shared::time::Micros;
 
 use crate::gossip::repair::{Outcome, Own};
 use crate::gossip::spans::{Span, Spans};
-use crate::store::order::{Arrival, Fit, Order, Piece, Place};
+use crate::store::order::{Arrival, Fit, Lineage, Order, Piece, Place};
 
 /// How long a batch waits for its predecessor.
 const JUMP_AFTER: Duration = Duration::from_secs(1);
@@ -88,12 +89,16 @@ impl Store {
 
     fn apply(&mut self, entry: Entry) {
         let arrivals = match &entry {
-            Entry::Next(batch) => self.order.take_next(batch.key, piece(batch), None, batch.time),
+            Entry::Next(batch) => {
+                self.order.take_next(batch.key, piece(batch), Lineage::default(), batch.time)
+            }
             Entry::Waiting(batch) => {
-                self.order.take_waiting(batch.key, piece(batch), batch.time);
+                self.order.take_waiting(batch.key, piece(batch), Lineage::default(), batch.time);
                 Vec::new()
             }
-            Entry::Late(batch) => self.order.take_late(batch.key, piece(batch), None, batch.time),
+            Entry::Late(batch) => {
+                self.order.take_late(batch.key, piece(batch), Lineage::default(), batch.time)
+            }
             Entry::Jump(key, to) => self.order.take_jump(*key, *to),
             Entry::Floor(key, floor) => {
                 self.order.take_floor(*key, *floor);
@@ -114,7 +119,7 @@ impl Store {
 
     /// Takes a batch; says what became of it, and whether its log is another now.
     pub(super) fn accept(&mut self, batch: &Rc<Batch>) -> (Outcome, bool) {
-        let entry = match self.order.fit(batch.key, &piece(batch)) {
+        let entry = match self.order.fit(batch.key, WHOLE, &piece(batch)) {
             Fit::Next => Entry::Next(batch.clone()),
             Fit::Ahead if self.order.logs.get(&batch.key).is_none_or(|log| log.head == 0) => {
                 self.apply(Entry::Jump(batch.key, batch.span.from - 1));

@@ -23,7 +23,8 @@ impl Appender {
         let (head, place) = self.write_late(&segment, arrival, batch.bytes())?;
         let header = batch.header();
         let piece = replay::piece_of(batch.layout(), batch.bytes(), place);
-        let filled = FilledEntry { key: batch.key(), piece, predecessor: header.predecessor };
+        let (predecessor, shard) = (header.predecessor, (header.shard_bits, header.shard));
+        let filled = FilledEntry { key: batch.key(), piece, predecessor, shard };
         let noted = self.append(Kind::Filled, arrival, &codec::encode(&filled));
         // What the order does not name is written over.
         let (noted, _) =

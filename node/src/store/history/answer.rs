@@ -1,6 +1,6 @@
 //! Answering a question about history: along each log, always on in the one whose next record comes first.
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,16 +48,10 @@ impl<'a> Answer<'a> {
         let (moment, heads) = {
             let order = shared.order();
             let heads = order.heads();
-            heads.iter().for_each(|(key, head)| cursor.set(*key, *head));
+            heads.iter().for_each(|(key, head)| cursor.set(*key, order.shard(*key), *head));
             // Elsewhere logs may be kept that are finished and forgotten here.
-            let origins: BTreeSet<_> = heads
-                .keys()
-                .map(|key| key.origin)
-                .chain(order.forgotten().map(|(origin, _)| origin))
-                .collect();
-            for origin in origins {
-                order.finished(origin, now).into_iter().for_each(|mark| cursor.set_done(origin, mark));
-            }
+            let finished = order.finished(now).into_iter();
+            finished.for_each(|((origin, shard), mark)| cursor.set_done(origin, shard, mark));
             (order.next, heads)
         };
         let mut answer =
@@ -158,7 +152,7 @@ impl<'a> Answer<'a> {
     /// Names what lies behind a fork.
     fn name_fork(&mut self, key: LogKey, head: u64) {
         let Some(end) = self.shared.order().logs.get(&key).and_then(|log| log.forked) else { return };
-        let from = match self.ask.after.map(|cursor| cursor.seen(key)) {
+        let from = match self.ask.after.map(|cursor| cursor.seen(key, self.shared.shard(key))) {
             None => end,
             Some(Seen::UpTo(seq)) => end.max(seq.saturating_add(1)),
             Some(Seen::Done | Seen::FromHead) => return,
@@ -170,7 +164,7 @@ impl<'a> Answer<'a> {
 
     /// The lowest and the highest seq of a log that may be shown.
     fn range(&self, key: LogKey, head: u64) -> io::Result<Option<(u64, u64)>> {
-        let after = match self.ask.after.map(|cursor| cursor.seen(key)) {
+        let after = match self.ask.after.map(|cursor| cursor.seen(key, self.shared.shard(key))) {
             None => 0,
             Some(Seen::UpTo(seq)) => seq,
             Some(Seen::Done | Seen::FromHead) => return Ok(None),

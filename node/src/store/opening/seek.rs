@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anode_shared::cursor::{Cursor, Seen};
+use anode_shared::cursor::{Cursor, Seen, Shard};
 use anode_shared::ids::LogKey;
 use anode_shared::time::Micros;
 
@@ -16,6 +16,7 @@ const LOOK: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seek {
     key: LogKey,
+    shard: Shard,
     time: Micros,
     /// All before it is older, or nobody has it.
     low: u64,
@@ -49,18 +50,18 @@ impl Seek {
 impl Shared {
     /// The logs whose dropped part may hold the time behind which a cursor was to stand.
     pub(super) fn seeks(&self, cursor: &Cursor, time: Micros) -> Vec<Seek> {
-        let dropped: Vec<(LogKey, u64)> = {
+        let dropped: Vec<(LogKey, Shard, u64)> = {
             let order = self.order();
             let logs = order.logs.iter().filter_map(|(key, log)| {
-                let Seen::UpTo(seq) = cursor.seen(*key) else { return None };
+                let Seen::UpTo(seq) = cursor.seen(*key, log.shard) else { return None };
                 let gone = log.floor > log.head && log.grew < time;
-                (log.floor > 1 && seq < log.floor && !gone).then_some((*key, seq + 1))
+                (log.floor > 1 && seq < log.floor && !gone).then_some((*key, log.shard, seq + 1))
             });
             logs.collect()
         };
-        let seek = |(key, high): (LogKey, u64)| {
+        let seek = |(key, shard, high): (LogKey, Shard, u64)| {
             let low = self.holders.first_of(key, 1, high.checked_sub(1).filter(|last| *last > 0)?)?;
-            Some(Seek { key, time, low, high })
+            Some(Seek { key, shard, time, low, high })
         };
         dropped.into_iter().filter_map(seek).collect()
     }
@@ -97,11 +98,13 @@ impl Shared {
 
 /// Sets a cursor before what was found. Where it was not found in time, what may hold it is owed.
 pub(super) fn place(cursor: &mut Cursor, seeks: &[Seek]) {
-    seeks.iter().for_each(|seek| cursor.set(seek.key, seek.low - 1));
+    seeks.iter().for_each(|seek| cursor.set(seek.key, seek.shard, seek.low - 1));
 }
 
 #[cfg(test)]
 mod tests {
+    use anode_shared::cursor::WHOLE;
+
     use super::*;
     use crate::store::tests::kit::{NOW, foreign};
 
@@ -113,7 +116,7 @@ mod tests {
         // Record n was made at n; peers have those from `kept` on.
         for kept in [1, 6] {
             for time in 1..=18_u64 {
-                let mut seek = Seek { key, time: NOW + time, low: kept, high: 18 };
+                let mut seek = Seek { key, shard: WHOLE, time: NOW + time, low: kept, high: 18 };
                 let mut steps = 0;
                 while let Some(seq) = seek.probe() {
                     let holds =

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use anode_shared::batch::Predecessor;
 use anode_shared::ids::{Hash, LogKey};
 use anode_shared::time::Micros;
 use serde::{Deserialize, Serialize};
 
-use super::{Arrival, Fit, Order, Piece, What};
+use super::{Arrival, Fit, Lineage, Order, Piece, What};
 
 /// A range that the order went on without.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,16 +62,14 @@ impl Order {
         &mut self,
         key: LogKey,
         piece: Piece,
-        predecessor: Option<Predecessor>,
+        lineage: Lineage,
         when: Micros,
     ) -> Vec<Arrival> {
         self.next += 1;
         let arrivals = vec![Arrival { key, first: piece.first, last: piece.last, what: What::Late }];
         let log = self.log(key);
         log.grew = when;
-        if piece.first == 1 {
-            log.predecessor = predecessor;
-        }
+        log.descend(lineage, piece.first);
         let found = log.jumps.range(..=piece.first).next_back().filter(|(_, jump)| piece.last <= jump.to);
         if let Some(from) = found.map(|(from, _)| *from)
             && let Some(mut jump) = log.jumps.remove(&from)

@@ -18,11 +18,11 @@ fn piece(first: u64, last: u64) -> Piece {
 
 fn take(order: &mut Order, first: u64, last: u64) -> Fit {
     let piece = piece(first, last);
-    let fit = order.fit(key(1), &piece);
+    let fit = order.fit(key(1), WHOLE, &piece);
     match fit {
-        Fit::Next => _ = order.take_next(key(1), piece, None, 0),
-        Fit::Ahead => order.take_waiting(key(1), piece, 0),
-        Fit::Late => _ = order.take_late(key(1), piece, None, 0),
+        Fit::Next => _ = order.take_next(key(1), piece, Lineage::default(), 0),
+        Fit::Ahead => order.take_waiting(key(1), piece, Lineage::default(), 0),
+        Fit::Late => _ = order.take_late(key(1), piece, Lineage::default(), 0),
         Fit::Held(_) | Fit::Old | Fit::Fork(_) | Fit::Ended => {}
     }
     fit
@@ -65,27 +65,68 @@ fn it_finds_forks_by_the_chain() {
     let wrong = |first, last| Piece { previous: Hash([99; 32]), ..piece(first, last) };
     let mut order = Order::default();
     take(&mut order, 1, 2);
-    assert_eq!(order.fit(key(1), &wrong(3, 4)), Fit::Fork(2));
+    assert_eq!(order.fit(key(1), WHOLE, &wrong(3, 4)), Fit::Fork(2));
     take(&mut order, 7, 8);
     order.take_jump(key(1), 6);
-    assert_eq!(order.fit(key(1), &wrong(3, 4)), Fit::Fork(2), "does not follow what is before the jump");
+    assert_eq!(
+        order.fit(key(1), WHOLE, &wrong(3, 4)),
+        Fit::Fork(2),
+        "does not follow what is before the jump"
+    );
     let other_end = Piece { hash: Hash([99; 32]), ..piece(5, 6) };
-    assert_eq!(order.fit(key(1), &other_end), Fit::Fork(7), "does not lead to what is behind the jump");
+    assert_eq!(
+        order.fit(key(1), WHOLE, &other_end),
+        Fit::Fork(7),
+        "does not lead to what is behind the jump"
+    );
     assert!(order.take_fork(key(1), 7) && !order.take_fork(key(1), 8));
-    assert_eq!(order.fit(key(1), &piece(9, 10)), Fit::Ended);
+    assert_eq!(order.fit(key(1), WHOLE, &piece(9, 10)), Fit::Ended);
+}
+
+/// What the header of a log's first batch says.
+fn behind(shard: Shard, log: Option<u64>, end: u64) -> Lineage {
+    Lineage { shard, predecessor: log.map(|log| Predecessor { log: LogId(log), end }) }
 }
 
 #[test]
 fn it_forgets_finished_logs_and_takes_none_of_them_again() {
     let mut order = Order::default();
-    order.take_next(key(1), piece(1, 3), None, 0);
-    order.take_next(key(2), piece(1, 2), Some(Predecessor { log: LogId(1), end: 3 }), 0);
-    let origin = Origin([1; 32]);
-    assert_eq!(order.finished(origin, FINISHED_AFTER - 1), None);
-    assert_eq!(order.finished(origin, FINISHED_AFTER), Some(LogId(1)));
+    order.take_next(key(1), piece(1, 3), behind(WHOLE, None, 0), 0);
+    order.take_next(key(2), piece(1, 2), behind(WHOLE, Some(1), 3), 0);
+    let of = (Origin([1; 32]), WHOLE);
+    assert_eq!(order.finished(FINISHED_AFTER - 1), Marks::new());
+    assert_eq!(order.finished(FINISHED_AFTER), Marks::from([(of, LogId(1))]));
     order.take_floor(key(1), 4);
     order.forget_expired(FINISHED_AFTER);
     assert_eq!(order.logs.keys().collect::<Vec<_>>(), [&key(2)]);
-    assert_eq!(order.fit(key(1), &piece(1, 3)), Fit::Old);
-    assert_eq!(order.finished(origin, FINISHED_AFTER), Some(LogId(1)), "its mark stays in cursors");
+    assert_eq!(order.fit(key(1), WHOLE, &piece(1, 3)), Fit::Old);
+    assert_eq!(order.finished(FINISHED_AFTER), Marks::from([(of, LogId(1))]), "its mark stays in cursors");
+    assert_eq!(order.forgotten_origins(), BTreeMap::from([(of.0, LogId(1))]));
+}
+
+#[test]
+fn it_finishes_and_forgets_the_logs_of_each_shard_apart() {
+    let (one, other, origin) = ((2, 1), (2, 3), Origin([1; 32]));
+    let mut order = Order::default();
+    order.take_next(key(1), piece(1, 3), behind(one, None, 0), 0);
+    order.take_next(key(2), piece(1, 2), behind(other, None, 0), 0);
+    order.take_next(key(4), piece(1, 2), behind(one, Some(1), 3), 0);
+    order.take_next(key(5), piece(1, 2), behind(one, Some(4), 2), 0);
+    assert_eq!(order.finished(FINISHED_AFTER), Marks::from([((origin, one), LogId(4))]));
+    order.take_floor(key(1), 4);
+    order.take_floor(key(4), 3);
+    order.forget_expired(FINISHED_AFTER);
+    assert_eq!(order.logs.keys().collect::<Vec<_>>(), [&key(2), &key(5)]);
+    assert_eq!(order.fit(key(3), one, &piece(1, 3)), Fit::Old);
+    assert_eq!(
+        order.fit(key(3), other, &piece(1, 3)),
+        Fit::Next,
+        "a log of the other shard that nobody heard of yet"
+    );
+    assert_eq!(order.fit(key(2), other, &piece(3, 4)), Fit::Next, "it goes on");
+    assert_eq!(order.forgotten_origins(), BTreeMap::new(), "the other shard has all its logs");
+    order.take_next(key(6), piece(1, 2), behind(other, Some(2), 2), 0);
+    order.take_floor(key(2), 3);
+    order.forget_expired(FINISHED_AFTER);
+    assert_eq!(order.forgotten_origins(), BTreeMap::from([(origin, LogId(2))]));
 }

@@ -3,13 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anode_shared::cursor::Cursor;
+use anode_shared::cursor::{Cursor, WHOLE};
 use anode_shared::topic::Topics;
 
 use super::kit::*;
 use crate::store::*;
 
-/// Runs a test over both disks. `again` opens the same disk another time.
+/// Runs a test over both disks, and where the network has four shards. `again` opens the same disk another time.
+fn over_all(test: impl Fn(&dyn Fn() -> Store)) {
+    over_both(&test);
+    let memory = Memory::default();
+    let shared_options = StoreOptions { shard_bits: 2, ..options() };
+    test(&|| open(&memory, &shared_options));
+}
+
+/// Runs a test over both disks.
 fn over_both(test: impl Fn(&dyn Fn() -> Store)) {
     let memory = Memory::default();
     let shared_options = options();
@@ -24,7 +32,7 @@ fn over_both(test: impl Fn(&dyn Fn() -> Store)) {
 
 #[test]
 fn it_gives_back_what_was_published_in_order_and_over_restarts() {
-    over_both(|again| {
+    over_all(|again| {
         let mut ids = Vec::new();
         for round in 0..4 {
             let store = again();
@@ -45,7 +53,7 @@ fn it_gives_back_what_was_published_in_order_and_over_restarts() {
 
 #[test]
 fn it_resumes_from_a_cursor_without_loss_or_duplicate() {
-    over_both(|again| {
+    over_all(|again| {
         let store = again();
         let mut ids = publish(&store, "a.b", 0..2_000);
         let mut reader = store.reader(&Start::Earliest, Topics::default(), &|_, _| true).unwrap();
@@ -59,7 +67,7 @@ fn it_resumes_from_a_cursor_without_loss_or_duplicate() {
         assert_eq!(got, ids);
         // The other form: the cursor of the start, moved on by what was seen.
         let mut moved = Cursor::new(0);
-        ids[..1_234].iter().for_each(|id| moved.set(id.key, id.seq));
+        ids[..1_234].iter().for_each(|id| moved.set(id.key, WHOLE, id.seq));
         assert_eq!(read_from(&store, &Start::After(moved.clone())).ids, ids[1_234..]);
         assert_eq!(history(&store, Direction::Asc, 10_000, Some(&moved)).0, ids[1_234..]);
         store.drain();
@@ -68,7 +76,7 @@ fn it_resumes_from_a_cursor_without_loss_or_duplicate() {
 
 #[test]
 fn it_begins_where_it_is_told() {
-    over_both(|again| {
+    over_all(|again| {
         let store = again();
         let old = publish(&store, "a.old", 0..500);
         let new = publish(&store, "a.new", 0..500);
@@ -158,7 +166,7 @@ fn it_looks_for_the_last_records_in_rounds() {
 
 #[test]
 fn it_reads_only_wanted_topics_from_storage() {
-    over_both(|again| {
+    over_all(|again| {
         let store = again();
         let mut wanted = Vec::new();
         for n in 0..60 {
@@ -178,7 +186,7 @@ fn it_reads_only_wanted_topics_from_storage() {
 
 #[test]
 fn it_stores_a_dedupe_key_once_over_restarts_too() {
-    over_both(|again| {
+    over_all(|again| {
         let keyed = |payload| NewRecord { dedupe: Some("k".into()), ..record("a.b", payload) };
         let store = again();
         let first = wait(store.publish(vec![keyed(1), keyed(2)]).unwrap()).unwrap();
@@ -195,7 +203,7 @@ fn it_stores_a_dedupe_key_once_over_restarts_too() {
 
 #[test]
 fn it_opens_a_new_log_at_every_start_and_chains_them() {
-    over_both(|again| {
+    over_all(|again| {
         let mut last = None;
         for _ in 0..3 {
             let store = again();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anode_shared::cursor::Cursor;
+use anode_shared::cursor::{Cursor, WHOLE};
 use anode_shared::frames::Gap;
 use anode_shared::ids::{LogKey, RecordId};
 use anode_shared::topic::Topics;
@@ -58,6 +58,11 @@ pub(in crate::store) fn wait<T>(future: impl Future<Output = T>) -> T {
 pub(in crate::store) fn publish(store: &Store, topic: &str, payloads: std::ops::Range<u64>) -> Vec<RecordId> {
     let records = payloads.map(|n| record(topic, n)).collect();
     wait(store.publish(records).unwrap()).unwrap()
+}
+
+/// A topic for each number: eight of them lie in all four shards of two bits.
+pub(in crate::store) fn topic(n: u64) -> String {
+    format!("shards.t{}", n % 8)
 }
 
 /// What a reader was handed.
@@ -168,7 +173,7 @@ pub(in crate::store) fn history(
 
 /// The batches of a log of another origin: `sizes` says how many records each holds.
 pub(in crate::store) fn foreign(seed: u8, log: u32, sizes: &[usize]) -> Vec<Bytes> {
-    let mut own = OwnLog::new("local".into(), key(seed), Before::default());
+    let mut own = OwnLog::new("local".into(), key(seed), Before::default(), WHOLE);
     let mut number = 0;
     let mut batches = Vec::new();
     for size in sizes {

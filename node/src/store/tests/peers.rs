@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anode_shared::cursor::Seen;
+use anode_shared::cursor::{Seen, WHOLE};
 use anode_shared::ids::LogKey;
 use anode_shared::repair::ForkProof;
 use bytes::Bytes;
@@ -147,7 +147,7 @@ fn it_starts_live_behind_what_the_mesh_has_heard_of() {
     accept(&store, &batches[0]);
     store.heard(key, 5);
     let mut reader = store.reader(&Start::Live, Default::default(), &|_, _| true).unwrap();
-    assert_eq!(reader.cursor_before(std::iter::empty()).unwrap().seen(key), Seen::UpTo(5));
+    assert_eq!(reader.cursor_before(std::iter::empty()).unwrap().seen(key, WHOLE), Seen::UpTo(5));
     accept(&store, &batches[1]);
     accept(&store, &batches[2]);
     let seqs: Vec<u64> =

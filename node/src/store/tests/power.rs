@@ -12,12 +12,22 @@ const CUTS: usize = 1_000;
 
 #[test]
 fn it_keeps_every_acknowledged_record_over_power_cuts() {
+    cut_power(CUTS, 0);
+}
+
+#[test]
+fn it_keeps_every_acknowledged_record_of_each_shard_over_power_cuts() {
+    cut_power(CUTS / 4, 2);
+}
+
+fn cut_power(most: usize, shard_bits: u8) {
     let seed = seed();
     let mut random = Random(seed);
     let (mut cuts, mut kept) = (0, 0);
-    while cuts < CUTS {
+    while cuts < most {
         let disk = Memory::default();
-        let shared_options = StoreOptions { segment_bytes: 3_000 + random.below(20_000), ..options() };
+        let shared_options =
+            StoreOptions { segment_bytes: 3_000 + random.below(20_000), shard_bits, ..options() };
         let store = open(&disk, &shared_options);
         let (acked, stop) = (Arc::new(std::sync::Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let publisher = publish_until(&store, &acked, &stop);
@@ -34,7 +44,7 @@ fn it_keeps_every_acknowledged_record_over_power_cuts() {
         publisher.join().unwrap();
         store.drain();
     }
-    assert!(kept > CUTS, "the cuts must come while records are acknowledged");
+    assert!(kept > most, "the cuts must come while records are acknowledged");
 }
 
 fn publish_until(
@@ -48,7 +58,7 @@ fn publish_until(
         while !stop.load(Ordering::SeqCst) {
             let many = 1 + n % 5;
             let publishing: Vec<_> = (0..3)
-                .filter_map(|_| store.publish((0..many).map(|m| record("a.b", n + m)).collect()).ok())
+                .filter_map(|_| store.publish((0..many).map(|m| record(&topic(n + m), n + m)).collect()).ok())
                 .collect();
             for one in publishing {
                 acked.lock().unwrap().extend(wait(one).unwrap());

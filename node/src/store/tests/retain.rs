@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use anode_shared::cursor::WHOLE;
 use anode_shared::frames::GapReason;
 use anode_shared::ids::LogKey;
 use anode_shared::topic::Topics;
@@ -187,7 +188,7 @@ fn it_counts_a_segments_age_over_restarts() {
 
 /// A foreign log whose batch `n` was made `n` minutes after the first: half a megabyte in 1,000-byte batches.
 fn old_log(seed: u8, minutes: u64) -> Vec<Bytes> {
-    let mut own = OwnLog::new("local".into(), key(seed), Before::default());
+    let mut own = OwnLog::new("local".into(), key(seed), Before::default(), WHOLE);
     let batch = |minute: u64| {
         own.add(&record("old.topic", format!("\"{}\"", "x".repeat(700))), NOW + minute * 60_000_000, 5);
         let ready = own.seal().unwrap();

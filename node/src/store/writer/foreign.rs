@@ -31,11 +31,11 @@ impl Writer {
             self.shared.early().set_aside(key, piece.first, piece.last, due);
             return Verdict::Early { due };
         }
-        let fit = self.shared.order().fit(key, &piece);
-        if self.own.current() == Some(key) && matches!(fit, Fit::Next | Fit::Ahead) {
+        let fit = self.shared.order().fit(key, (header.shard_bits, header.shard), &piece);
+        if self.own.is_open(key) && matches!(fit, Fit::Next | Fit::Ahead) {
             // Another node writes with this node's key (a copied data directory): this one goes on in a new log.
             let _ = self.write_open();
-            self.own.close();
+            self.own.close(key);
             return self.accept(batch);
         }
         let written = match fit {
@@ -117,9 +117,7 @@ impl Writer {
         self.shared.for_peers().touch(key);
         self.shared.forks().push(fork);
         self.shared.counters.forks.fetch_add(1, Ordering::Relaxed);
-        if self.own.current() == Some(key) {
-            self.own.close();
-        }
+        self.own.close(key);
     }
 
     /// Takes what could not be read for missing, so that it is asked for again.
