@@ -24,6 +24,8 @@ pub mod tap;
 pub mod upstream;
 pub mod canary;
 pub mod sniffer;
+pub mod cassandra;
+pub mod detour;
 pub mod spaces;
 pub mod mesh;
 pub mod forge;

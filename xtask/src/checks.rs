@@ -1,7 +1,10 @@
 //! `cargo xtask test` and `check`: what is checked, in which order.
 
+use std::process::Command;
+
 use anyhow::Result;
 
+use crate::cassandra::Shared;
 use crate::command::{cargo, root, run};
 use crate::screen::say;
 use crate::steps::{Step, run_all};
@@ -53,37 +56,46 @@ fn steps(scale: Scale) -> Vec<Step> {
         run(&mut cargo(["fmt", "--all", "--check"]))
     });
     let lints = Step::new("lints", "Repair what clippy names above; in CI a warning is an error.", lints);
+    let shared = Shared::default();
+    let cassandra = "Read the error above; `cargo xtask cassandra` starts one alone.";
+    let cassandra = Step::new("Cassandra", cassandra, {
+        let shared = shared.clone();
+        move || shared.start()
+    });
     let unit = "Repair the test named above; `cargo test -p CRATE NAME` runs it alone.";
-    let unit = Step::new("unit tests", unit, move || unit_tests(scale));
+    let unit = Step::new("unit tests", unit, {
+        let shared = shared.clone();
+        move || unit_tests(scale, &shared)
+    });
     let node = "Read the error above; `cargo build -p anode` repeats this step alone.";
-    let node = Step::new("node", node, || cargo_with(&["build"], &["--bins"], Scale::Short));
+    let node = Step::new("node", node, || run(&mut cargo_with(&["build"], &["--bins"], Scale::Short)));
     let outside = "Repair what the test above names; the printed ANODE_SEED repeats its run: \
                    `ANODE_SEED=… cargo test -p e2e NAME`.";
     let outside = Step::new("integration and end-to-end tests", outside, move || {
-        cargo_with(&["test"], &["--test", "*"], scale)
+        run(shared.tell(&mut cargo_with(&["test"], &["--test", "*"], scale)))
     });
-    vec![install, fmt, ui::step(), lints, unit, node, outside]
+    vec![install, fmt, ui::step(), lints, cassandra, unit, node, outside]
 }
 
 fn lints() -> Result<()> {
     let deny = ["--all-targets", "--", "-D", "warnings"];
-    cargo_with(&["clippy"], &deny, Scale::Short)?;
+    run(&mut cargo_with(&["clippy"], &deny, Scale::Short))?;
     run(&mut cargo(["clippy", "--package", "xtask", "--all-targets", "--", "-D", "warnings"]))
 }
 
-fn unit_tests(scale: Scale) -> Result<()> {
+fn unit_tests(scale: Scale, shared: &Shared) -> Result<()> {
     run(&mut cargo(["test", "--package", "xtask"]))?;
-    cargo_with(&["test"], &["--lib", "--bins"], scale)?;
-    if scale == Scale::Full { cargo_with(&["test"], &["--doc"], scale) } else { Ok(()) }
+    run(shared.tell(&mut cargo_with(&["test"], &["--lib", "--bins"], scale)))?;
+    if scale == Scale::Full { run(&mut cargo_with(&["test"], &["--doc"], scale)) } else { Ok(()) }
 }
 
-fn cargo_with(verb: &[&str], what: &[&str], scale: Scale) -> Result<()> {
+fn cargo_with(verb: &[&str], what: &[&str], scale: Scale) -> Command {
     let mut command = cargo(verb.iter().chain(&SELECTED).chain(what).copied());
     command.env("ANODE_BIN", root().join("target/debug/anode"));
     if scale == Scale::Full {
         command.env("ANODE_E2E_FULL", "1");
     }
-    run(&mut command)
+    command
 }
 
 #[cfg(test)]
@@ -97,6 +109,7 @@ mod tests {
             let place = |name| names.iter().position(|other| *other == name).unwrap();
             assert!(
                 place("dashboard") < place("lints")
+                    && place("Cassandra") < place("unit tests")
                     && place("node") < place("integration and end-to-end tests"),
                 "{names:?}"
             );

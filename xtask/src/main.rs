@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask run`, `test`, `check` and `ui`, with all that they install and build.
+//! The project's tasks: `cargo xtask run`, `test`, `check`, `ui` and `cassandra`, with all that they install and build.
 //!
 //! Read [`checks`] for what `test` and `check` do, and [`ui`] for how the dashboard is made.
 
@@ -8,6 +8,7 @@ mod ui;
 mod wasm;
 mod bindgen;
 mod dist;
+mod cassandra;
 mod system;
 mod npm;
 mod steps;
@@ -47,6 +48,19 @@ enum Task {
     Check,
     /// Build the dashboard into `web-ui/dist`, for the node to embed
     Ui,
+    /// Run a real Apache Cassandra on loopback until Ctrl-C, for development
+    ///
+    /// Fetches its jars where they are missing, and installs Java 17 unless a Java 17 or 11 is there.
+    /// Its data and log are in `target/cassandra`. Two variables say where things are: `ANODE_JAVA` the Java,
+    /// `ANODE_MAVEN` a mirror of Maven's central repository.
+    Cassandra {
+        /// The port of its native protocol
+        #[arg(long, default_value_t = 9042)]
+        port: u16,
+        /// Ask for a name and password, and check rights
+        #[arg(long)]
+        login: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -55,6 +69,7 @@ fn main() -> ExitCode {
         Task::Test { all } => checks::test(all),
         Task::Check => checks::check(),
         Task::Ui => ui::task(),
+        Task::Cassandra { port, login } => cassandra::task(port, login),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

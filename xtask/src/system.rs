@@ -58,6 +58,23 @@ pub(crate) const TESTS: &[Need] = &[
     Need { what_for: "the README's snippets are run", programs: &["curl"], debian: "curl", ubuntu: "curl" },
 ];
 
+/// What a Cassandra needs beside Java.
+pub(crate) const CASSANDRA: &[Need] = &[
+    Need { what_for: "Cassandra's jars are fetched", programs: &["curl"], debian: "curl", ubuntu: "curl" },
+    Need {
+        what_for: "the repository of the jars is known by its certificate",
+        programs: &["update-ca-certificates", "update-ca-trust"],
+        debian: "ca-certificates",
+        ubuntu: "ca-certificates",
+    },
+    Need {
+        what_for: "Cassandra ends with the task that started it",
+        programs: &["setpriv"],
+        debian: "util-linux",
+        ubuntu: "util-linux",
+    },
+];
+
 /// Whether packages may be installed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Permission {

@@ -22,6 +22,7 @@ mod damage;
 mod disk;
 mod mesh;
 mod sources;
+mod cassandra;
 mod page;
 mod browser;
 mod readme;
