@@ -59,6 +59,10 @@ struct State {
     cuts: BTreeMap<PeerId, usize>,
     heard: Vec<(String, Vec<u8>)>,
     questions: usize,
+    /// What each peer says that it speaks.
+    speaks: BTreeMap<PeerId, String>,
+    /// Where it listens, if it does.
+    listens: Option<Multiaddr>,
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -86,7 +90,7 @@ impl Guest {
     /// # Errors
     /// Fails where that does not come.
     pub async fn join(who: &Forger, addresses: &[String], answers: Answers) -> Result<Self> {
-        let guest = Self::dial(who, addresses, answers).await?;
+        let guest = Self::start(who, addresses, answers, &format!("/anode/1/{}", who.network), false)?;
         let until = Instant::now() + JOIN;
         while lock(&guest.state).subscribed.len() < addresses.len() {
             ensure!(Instant::now() < until, "not let in: {:?}", lock(&guest.state));
@@ -95,29 +99,47 @@ impl Guest {
         Ok(guest)
     }
 
-    /// Begins to connect to nodes.
+    /// One that says of itself that it speaks something of its own, and that others may dial.
     ///
     /// # Errors
-    /// Fails where an address is none, or the key is not taken.
-    pub async fn dial(who: &Forger, addresses: &[String], answers: Answers) -> Result<Self> {
+    /// Fails where the key is not taken, or it cannot listen.
+    pub async fn speaking(who: &Forger, speaks: &str) -> Result<Self> {
+        let guest = Self::start(who, &[], refusing(), speaks, true)?;
+        let until = Instant::now() + JOIN;
+        while lock(&guest.state).listens.is_none() {
+            ensure!(Instant::now() < until, "it does not listen");
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(guest)
+    }
+
+    fn start(
+        who: &Forger,
+        addresses: &[String],
+        answers: Answers,
+        speaks: &str,
+        listens: bool,
+    ) -> Result<Self> {
         let pair = who.keypair().context("no key")?;
-        let behaviour = behaviour(&pair, &who.network)?;
-        let swarm = SwarmBuilder::with_existing_identity(pair)
+        let behaviour = behaviour(&pair, &who.network, speaks)?;
+        let mut swarm = SwarmBuilder::with_existing_identity(pair)
             .with_tokio()
             .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)?
             .with_behaviour(|_| behaviour)?
             .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3_600)))
             .build();
+        if listens {
+            swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse()?)?;
+        }
+        for address in addresses {
+            swarm.dial(address.parse::<Multiaddr>()?)?;
+        }
         let state = Arc::new(Mutex::new(State::default()));
         let (orders, ordered) = mpsc::channel(1_024);
         let mut task = JoinSet::new();
         let run = Run { swarm, state: state.clone(), answers, asked: HashMap::new(), held: Vec::new() };
         task.spawn(run.run(ordered));
-        let guest = Self { network: who.network.clone(), state, orders, _task: task };
-        for address in addresses {
-            guest.again(address).await?;
-        }
-        Ok(guest)
+        Ok(Self { network: who.network.clone(), state, orders, _task: task })
     }
 
     /// Connects to a node again.
@@ -186,6 +208,22 @@ impl Guest {
         Ok(lock(&self.state).cuts.get(&node.parse()?).copied().unwrap_or(0))
     }
 
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// Fails where it does not.
+    pub fn address(&self) -> Result<String> {
+        Ok(lock(&self.state).listens.as_ref().context("it does not listen")?.to_string())
+    }
+
+    /// What a node says that it speaks, once it said so.
+    ///
+    /// # Errors
+    /// Fails where the id is none.
+    pub fn speech_of(&self, node: &str) -> Result<Option<String>> {
+        Ok(lock(&self.state).speaks.get(&node.parse()?).cloned())
+    }
+
     /// Waits until a node has cut it off; gives the time.
     ///
     /// # Errors
@@ -234,7 +272,7 @@ impl Guest {
     }
 }
 
-fn behaviour(pair: &libp2p::identity::Keypair, network: &str) -> Result<Behaviour> {
+fn behaviour(pair: &libp2p::identity::Keypair, network: &str, speaks: &str) -> Result<Behaviour> {
     static SAID: AtomicU64 = AtomicU64::new(0);
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(ValidationMode::Anonymous)
@@ -255,7 +293,7 @@ fn behaviour(pair: &libp2p::identity::Keypair, network: &str) -> Result<Behaviou
     let patience = request_response::Config::default()
         .with_request_timeout(Duration::from_secs(60))
         .with_max_concurrent_streams(256);
-    let identify = identify::Config::new(format!("/anode/1/{network}"), pair.public());
+    let identify = identify::Config::new(speaks.to_owned(), pair.public());
     Ok(Behaviour {
         gossipsub,
         repair: request_response::Behaviour::with_codec(Frames, [(repair, ProtocolSupport::Full)], patience),
@@ -310,6 +348,12 @@ impl Run {
                 state.linked.remove(&peer_id);
                 *state.cuts.entry(peer_id).or_default() += 1;
             }
+            SwarmEvent::NewListenAddr { address, .. } => lock(&self.state).listens = Some(address),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
+                peer_id,
+                info,
+                ..
+            })) => _ = lock(&self.state).speaks.insert(peer_id, info.protocol_version),
             SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => self.gossiped(event),
             SwarmEvent::Behaviour(BehaviourEvent::Repair(event)) => self.repair(event),
             _ => {}

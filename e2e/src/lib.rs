@@ -27,6 +27,8 @@ pub mod sniffer;
 pub mod cassandra;
 pub mod detour;
 pub mod spaces;
+pub mod names;
+pub mod relay;
 pub mod mesh;
 pub mod forge;
 pub mod guest;

@@ -273,6 +273,16 @@ impl Namespace {
     }
 }
 
+/// Configures the network namespace in which this runs, with the words of `ip`.
+///
+/// # Errors
+/// Fails where `ip` does.
+pub fn ip(words: &str) -> Result<()> {
+    let status = std::process::Command::new("ip").args(words.split(' ')).status()?;
+    ensure!(status.success(), "ip {words}: {status}");
+    Ok(())
+}
+
 /// Whether this test process runs in a namespace of its own.
 #[must_use]
 pub fn is_inside() -> bool {

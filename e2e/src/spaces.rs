@@ -57,13 +57,32 @@ impl Space {
         let dir = tempfile::Builder::new().prefix("anode-space-").tempdir()?;
         let space = Self { dir };
         fs::write(space.hosts(), "")?;
-        let switch = space.dir.path().join("nsswitch.conf");
+        let switch = space.switch();
         fs::write(&switch, "hosts: files\n")?;
         run(&format!("mount --bind {} /etc/hosts", space.hosts().display()))?;
         if fs::exists("/etc/nsswitch.conf")? {
             run(&format!("mount --bind {} /etc/nsswitch.conf", switch.display()))?;
         }
         Ok(space)
+    }
+
+    /// Lets names that the test does not say be looked up at a name server on 127.0.0.1, which is that of a system without a file
+    /// of them, too.
+    ///
+    /// # Errors
+    /// Fails where the system's file of name servers cannot be covered.
+    pub fn ask_name_server(&self) -> Result<()> {
+        let servers = self.dir.path().join("resolv.conf");
+        fs::write(&servers, "nameserver 127.0.0.1\n")?;
+        if fs::exists("/etc/resolv.conf")? {
+            run(&format!("mount --bind {} /etc/resolv.conf", servers.display()))?;
+        }
+        // The file stays the same one, as the mount shows that one only.
+        Ok(fs::write(self.switch(), "hosts: files dns\n")?)
+    }
+
+    fn switch(&self) -> PathBuf {
+        self.dir.path().join("nsswitch.conf")
     }
 
     fn hosts(&self) -> PathBuf {

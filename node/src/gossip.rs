@@ -1,8 +1,9 @@
 //! The mesh: batches spread to all nodes, what was lost is repaired, and every node knows of every other.
 //!
-//! What decides is pure and knows neither sockets nor clocks: [`presence`] (who is there), [`members`] (who is let in and
-//! linked), [`rates`], [`conduct`] (who breaks the rules), [`clock`] (whose clock is wrong) and [`repair`] (what is missing, and whom to ask). Each takes an event
-//! and the time, and gives effects. [`driver`] owns libp2p's swarm and carries both ways.
+//! What decides is pure and knows neither sockets nor clocks: [`presence`] (who is there), [`runs`] (whether two nodes have one
+//! identity), [`members`] (who is let in and linked), [`rates`], [`conduct`] (who breaks the rules), [`clock`] (whose clock is
+//! wrong) and [`repair`] (what is missing, and whom to ask). Each takes an event and the time, and gives effects. [`driver`] owns
+//! libp2p's swarm and carries both ways.
 
 pub mod spans;
 pub mod dice;
@@ -11,6 +12,7 @@ pub mod conduct;
 pub mod clock;
 pub mod members;
 pub mod presence;
+pub mod runs;
 pub mod repair;
 mod peers;
 mod transport;
@@ -66,6 +68,14 @@ pub use view::{Peers, Said, View};
 const IDLE: Duration = Duration::from_secs(24 * 3_600);
 /// Commands and news that wait.
 const QUEUE: usize = 1_024;
+
+/// How connections are run.
+fn settings() -> Config {
+    Config::with_tokio_executor()
+        .with_idle_connection_timeout(IDLE)
+        .with_per_connection_event_buffer_size(64)
+        .with_notify_handler_buffer_size(std::num::NonZeroUsize::MIN.saturating_add(63))
+}
 
 /// How the mesh is joined.
 #[derive(Debug, Clone)]
@@ -162,14 +172,11 @@ impl Gossip {
         cancel: &CancellationToken,
     ) -> anyhow::Result<(Self, mpsc::Receiver<News>)> {
         let names = Names::new(&config.network, store.shard_bits());
-        let behaviour = Behaviour::new(identity, &names, config.mdns)?;
-        let settings = Config::with_tokio_executor()
-            .with_idle_connection_timeout(IDLE)
-            .with_per_connection_event_buffer_size(64)
-            .with_notify_handler_buffer_size(std::num::NonZeroUsize::MIN.saturating_add(63));
+        let run = (crate::store::system_time() / 1_000_000) << 32 | u64::from(rand::random::<u32>());
+        let behaviour = Behaviour::new(identity, &names, run, config.mdns)?;
         let counters = Counters::default();
         let transport = traffic::counted(transport, &counters.traffic);
-        let mut swarm = Swarm::new(transport, behaviour, identity.public().to_peer_id(), settings);
+        let mut swarm = Swarm::new(transport, behaviour, identity.public().to_peer_id(), settings());
         for address in &config.listen {
             swarm.listen_on(address.clone()).with_context(|| {
                 format!("cannot listen for peers on {address}; name another address with --p2p")
@@ -192,7 +199,6 @@ impl Gossip {
             news,
             counters,
         });
-        let run = (crate::store::system_time() / 1_000_000) << 32 | u64::from(rand::random::<u32>());
         let mut repair = Repair::new(store.origin(), config.origin_rate, rand::random());
         repair.expect_shards(store.shard_bits());
         config.origins.iter().for_each(|origins| repair.keep_only(origins.clone()));

@@ -290,6 +290,7 @@ async fn it_refuses_bad_requests_with_what_to_change() {
         ("GET", "/sdk/anode.js", &[], "", 501, "not_implemented"),
         ("GET", "/api/v1/peers?limit=0", &[], "", 400, "bad_request"),
         ("GET", "/api/v1/mesh?x=1", &[], "", 400, "bad_request"),
+        ("GET", "/api/v1/forks?limit=0", &[], "", 400, "bad_request"),
         ("POST", "/api/v1/sources/test", &[], "", 401, "unauthorized"),
     ] {
         let answer = asked.declared(method, path, headers, body).await;

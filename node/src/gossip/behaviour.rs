@@ -19,6 +19,7 @@ use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::{StreamProtocol, connection_limits, identify, kad, mdns, memory_connection_limits, ping};
 use sha2::{Digest as _, Sha256};
 
+use super::runs;
 use super::wire::Frames;
 
 /// Bytes of a gossip message's id: short, for thousands are named at once, and still nobody finds two alike.
@@ -114,7 +115,7 @@ impl Behaviour {
     ///
     /// # Errors
     /// When the network's name makes no protocol's name, or mDNS finds no interface.
-    pub(super) fn new(identity: &Keypair, names: &Names, mdns: bool) -> anyhow::Result<Self> {
+    pub(super) fn new(identity: &Keypair, names: &Names, run: u64, mdns: bool) -> anyhow::Result<Self> {
         let peer = identity.public().to_peer_id();
         let mut kad = kad::Behaviour::with_config(peer, MemoryStore::new(peer), kad_config(names)?);
         // Without this it waits for a confirmed outside address, which a private network never has.
@@ -126,7 +127,7 @@ impl Behaviour {
         let discovery =
             mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), peer)).transpose()?;
         let identify = identify::Config::new(names.version.clone(), identity.public())
-            .with_agent_version(format!("anode/{}", env!("CARGO_PKG_VERSION")))
+            .with_agent_version(runs::agent(env!("CARGO_PKG_VERSION"), run))
             .with_push_listen_addr_updates(true)
             .with_interval(Duration::from_secs(60));
         let limits = connection_limits::ConnectionLimits::default()

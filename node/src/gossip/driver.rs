@@ -32,6 +32,7 @@ use super::members::{Admission, Links, Target};
 use super::news::Teller;
 use super::presence::Presence;
 use super::repair::{Event, Repair};
+use super::runs::Runs;
 use super::serve;
 use super::spans::Span;
 use super::{GossipConfig, News, Shared, Untold};
@@ -71,7 +72,7 @@ enum Done {
     /// A question of a peer has its answer.
     Answer(ResponseChannel<Bytes>, Bytes),
     /// An answer of a peer was looked at, and its batches stored.
-    Fetched(Fetched),
+    Fetched(Box<Fetched>),
 }
 
 /// What the driver works with.
@@ -108,6 +109,8 @@ pub(super) struct Driver {
     strangers: HashMap<Origin, Instant>,
     /// Peers that answered by identify that they are of this mesh.
     members: HashMap<Origin, Member>,
+    /// Which starts of their nodes are at the other ends.
+    runs: Runs<ConnectionId>,
     dials: HashMap<ConnectionId, Target>,
     addresses: HashMap<Origin, Vec<Multiaddr>>,
     /// Addresses at which others say that they see this node.
@@ -184,6 +187,7 @@ impl Driver {
             connected: HashSet::new(),
             strangers: HashMap::new(),
             members: HashMap::new(),
+            runs: Runs::default(),
             dials: HashMap::new(),
             addresses: HashMap::new(),
             observed: VecDeque::new(),

@@ -102,6 +102,8 @@ pub enum Event {
     Closed(Origin),
     /// A dial failed.
     Failed(Target),
+    /// The bootstrap address of that number leads to this node itself.
+    Own(usize),
     /// Time passed.
     Tick,
 }
@@ -189,6 +191,7 @@ impl Links {
                 self.wait(Target::Peer(peer), now);
             }
             Event::Failed(target) => self.wait(target, now),
+            Event::Own(number) => self.connected(self.me, Some(number)),
             Event::Tick => return self.tick(now),
         }
         Vec::new()

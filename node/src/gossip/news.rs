@@ -7,6 +7,7 @@ use anode_shared::ids::{LogKey, Origin};
 use anode_shared::status::Level;
 
 use super::presence::PeerState;
+use super::view::TWIN;
 
 /// How often the same stranger is told of: it may try for ever.
 const STRANGER: Duration = Duration::from_secs(600);
@@ -90,14 +91,22 @@ impl News {
     /// How much it matters, its kind in one word or two, and the same in a sentence.
     pub fn words(&self) -> (Level, &'static str, String) {
         match self {
-            Self::Joined { peer, name } => (Level::Info, "peer_joined", format!("{name} ({peer}) joined the mesh")),
+            Self::Joined { peer, name } => {
+                (Level::Info, "peer_joined", format!("{name} ({peer}) joined the mesh"))
+            }
             Self::Changed { peer, name, from, to } => {
                 let (level, kind, what) = match to {
-                    PeerState::Alive if *from == PeerState::Suspect => (Level::Info, "peer_alive", "is heard again"),
+                    PeerState::Alive if *from == PeerState::Suspect => {
+                        (Level::Info, "peer_alive", "is heard again")
+                    }
                     PeerState::Alive => (Level::Info, "peer_back", "is back"),
-                    PeerState::Suspect => (Level::Warn, "peer_suspect", "is silent, or its connection closed"),
+                    PeerState::Suspect => {
+                        (Level::Warn, "peer_suspect", "is silent, or its connection closed")
+                    }
                     PeerState::Left => (Level::Info, "peer_left", "left the mesh"),
-                    PeerState::Dead => (Level::Warn, "peer_dead", "has been silent for too long and counts as dead"),
+                    PeerState::Dead => {
+                        (Level::Warn, "peer_dead", "has been silent for too long and counts as dead")
+                    }
                 };
                 (level, kind, format!("{name} ({peer}) {what}"))
             }
@@ -105,28 +114,47 @@ impl News {
                 (Level::Warn, "peer_refused", format!("{peer} was turned away: {}", differ(ours, theirs)))
             }
             Self::Garbled { address, key } => {
-                let lacks = if *key { "it has another network key, or none" } else { "it has a network key, and this node has none" };
-                (Level::Warn, "peer_refused", format!("the node at {address} was not understood: perhaps {lacks}; give both the same --network-key"))
+                let lacks = if *key {
+                    "it has another network key, or none"
+                } else {
+                    "it has a network key, and this node has none"
+                };
+                (
+                    Level::Warn,
+                    "peer_refused",
+                    format!(
+                        "the node at {address} was not understood: perhaps {lacks}; give both the same --network-key"
+                    ),
+                )
             }
             Self::Forked { log, name, from } => {
                 let name = name.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
-                (Level::Error, "log_forked", format!("the log {log}{name} ends before seq {from}: its origin signed two different continuations"))
+                (
+                    Level::Error,
+                    "log_forked",
+                    format!(
+                        "the log {log}{name} ends before seq {from}: its origin signed two different continuations"
+                    ),
+                )
             }
-            Self::Repaired { records, took } => {
-                (Level::Info, "records_repaired", format!("peers gave {records} records that were missing here, in {:.1} s; nothing is missing now", took.as_secs_f64()))
-            }
+            Self::Repaired { records, took } => (
+                Level::Info,
+                "records_repaired",
+                format!(
+                    "peers gave {records} records that were missing here, in {:.1} s; nothing is missing now",
+                    took.as_secs_f64()
+                ),
+            ),
             Self::Cut { peer, what } => {
                 (Level::Warn, "peer_cut", format!("{peer} {what} and is cut off for ten minutes"))
             }
-            Self::Twin { own: true, .. } => (
-                Level::Error,
-                "identity_twice",
-                "another node runs with this node's identity; stop one of them, and give it its own --data-dir".to_owned(),
-            ),
+            Self::Twin { own: true, .. } => (Level::Error, "identity_twice", TWIN.to_owned()),
             Self::Twin { peer, .. } => (
                 Level::Warn,
                 "identity_twice",
-                format!("two nodes run with the identity {peer}; stop one of them, and give it its own --data-dir"),
+                format!(
+                    "two nodes run with the identity {peer}; stop one of them, and give it its own --data-dir"
+                ),
             ),
         }
     }

@@ -47,6 +47,11 @@ pub(super) fn is_loopback(address: &Multiaddr) -> bool {
     }
 }
 
+/// Whether an address holds a name, which may mean another machine another time.
+pub(super) fn is_name(address: &Multiaddr) -> bool {
+    matches!(address.iter().next(), Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)))
+}
+
 /// Whether an address is of a kind that can be dialled at all.
 pub(super) fn is_dialable(address: &Multiaddr) -> bool {
     match address.iter().next() {

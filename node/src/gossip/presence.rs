@@ -36,6 +36,9 @@ const MOST_PEERS: usize = 4_096;
 /// Over which time beacons of another run must go on for it to be a twin and no echo of an earlier start.
 const TWIN: Duration = Duration::from_secs(3);
 
+/// How long after its last beacon a twin is taken for stopped: beacons of a quiet one may be lost for a while.
+const TWIN_GONE: Duration = Duration::from_secs(30);
+
 /// How a peer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PeerState {
@@ -58,6 +61,8 @@ pub enum Event {
     Connected(Origin),
     /// The last connection to a peer closed.
     Closed(Origin),
+    /// Records came that this identity signed after this start, and not this node.
+    Twin,
     /// Time passed.
     Tick,
 }
@@ -92,6 +97,7 @@ struct Other {
     run: u64,
     sequence: u64,
     first: Instant,
+    last: Instant,
     told: bool,
 }
 
@@ -209,6 +215,11 @@ impl Presence {
         self.peers.get(&peer).is_some_and(|peer| peer.state <= PeerState::Suspect)
     }
 
+    /// Whether another node speaks with this node's identity.
+    pub fn has_twin(&self, now: Instant) -> bool {
+        self.own.is_some_and(|own| own.told && now.saturating_duration_since(own.last) < TWIN_GONE)
+    }
+
     /// How often this node should speak.
     pub fn interval(&self) -> Duration {
         let there = self.peers.values().filter(|peer| peer.state <= PeerState::Suspect).count() as u64 + 1;
@@ -231,6 +242,7 @@ impl Presence {
                 }
             }
             Event::Closed(peer) => self.closed(peer, now, &mut effects),
+            Event::Twin => self.met_twin(now, &mut effects),
             Event::Tick => self.tick(now, &mut effects),
         }
         effects
@@ -238,6 +250,14 @@ impl Presence {
 
     fn own_beacon(&mut self, beacon: &Beacon, now: Instant, effects: &mut Vec<Effect>) {
         if beacon.run != self.run && is_twin(&mut self.own, beacon, now) {
+            effects.push(Effect::Twin(self.me));
+        }
+    }
+
+    fn met_twin(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let own = self.own.get_or_insert(Other { run: 0, sequence: 0, first: now, last: now, told: false });
+        own.last = now;
+        if !std::mem::replace(&mut own.told, true) {
             effects.push(Effect::Twin(self.me));
         }
     }
@@ -361,13 +381,16 @@ fn is_twin(other: &mut Option<Other>, beacon: &Beacon, now: Instant) -> bool {
     match other {
         Some(known) if known.run == beacon.run => {
             let news = beacon.sequence > known.sequence;
-            known.sequence = known.sequence.max(beacon.sequence);
+            if news {
+                (known.sequence, known.last) = (beacon.sequence, now);
+            }
             let twin = news && !known.told && now.saturating_duration_since(known.first) >= TWIN;
             known.told |= twin;
             twin
         }
         _ => {
-            *other = Some(Other { run: beacon.run, sequence: beacon.sequence, first: now, told: false });
+            let (run, sequence) = (beacon.run, beacon.sequence);
+            *other = Some(Other { run, sequence, first: now, last: now, told: false });
             false
         }
     }

@@ -9,7 +9,11 @@ use libp2p::futures::future::Either;
 use libp2p::futures::{AsyncRead, AsyncWrite};
 use libp2p::identity::Keypair;
 use libp2p::pnet::{PnetConfig, PnetError, PreSharedKey};
-use libp2p::{PeerId, Transport as _, dns, noise, quic, tcp, websocket, yamux};
+use libp2p::{PeerId, Transport as _, noise, quic, tcp, websocket, yamux};
+
+use names::Named;
+
+mod names;
 
 /// How long two peers may take to agree on a connection; with different network keys each waits for the other.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -20,7 +24,7 @@ pub(super) type Transport = Boxed<(PeerId, StreamMuxerBox)>;
 /// Makes the transport. With a network key only nodes that hold the same are understood; QUIC has no place for one.
 ///
 /// # Errors
-/// When the system's resolver or the identity cannot be used.
+/// When the identity cannot be used.
 pub(super) fn transport(identity: &Keypair, network_key: Option<PreSharedKey>) -> anyhow::Result<Transport> {
     let plain = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
     let streams = secure(plain(), identity, network_key)?;
@@ -30,9 +34,9 @@ pub(super) fn transport(identity: &Keypair, network_key: Option<PreSharedKey>) -
         let quic = quic::tokio::Transport::new(quic::Config::new(identity));
         either(quic.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))), streams)
     };
-    // A WebSocket looks names up itself: it needs them for its handshake.
-    let sockets = websocket::Config::new(dns::tokio::Transport::system(plain())?);
-    Ok(either(secure(sockets, identity, network_key)?, dns::tokio::Transport::system(direct)?))
+    // A WebSocket has names looked up below it: it needs them for its handshake.
+    let sockets = websocket::Config::new(Named::new(plain()));
+    Ok(either(secure(sockets, identity, network_key)?, Named::new(direct).boxed()))
 }
 
 /// Proves on a stream who is at its ends, and shares it among protocols.

@@ -16,6 +16,10 @@ use super::repair::Repair;
 use super::spans::Span;
 use crate::store::Holders;
 
+/// What is wrong where two nodes have one identity, and what to do.
+pub(super) const TWIN: &str =
+    "another node runs with this node's identity; stop one of them, and give it its own --data-dir";
+
 /// The mesh at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct View {
@@ -31,6 +35,8 @@ pub struct View {
     pub missing: u64,
     /// How many requests for them are under way.
     pub requests: usize,
+    /// Whether another node runs with this node's identity.
+    pub twin: bool,
     /// How far the peers' clocks are ahead, microseconds, where ours is too far off to be trusted.
     pub clock_off: Option<i64>,
 }
@@ -61,7 +67,9 @@ pub struct Said {
 pub(super) fn component(view: &View, counters: &Counters) -> Component {
     let count = |state: PeerState| view.peers.iter().filter(|peer| peer.state == state).count();
     let (alive, suspect) = (count(PeerState::Alive), count(PeerState::Suspect));
-    let (state, detail) = if let Some(offset) = view.clock_off {
+    let (state, detail) = if view.twin {
+        (State::Degraded, Some(TWIN.to_owned()))
+    } else if let Some(offset) = view.clock_off {
         let seconds = offset / 1_000_000;
         (
             State::Degraded,

@@ -166,6 +166,11 @@ impl Store {
         heads.collect()
     }
 
+    /// Whether this start opened an own log.
+    pub fn has_opened(&self, log: LogId) -> bool {
+        self.shared.opened().contains(&log)
+    }
+
     /// What readers wait for, but for what peers lent already.
     pub fn wishes(&self) -> Vec<(LogKey, u64, u64)> {
         let (now, mut peers) = (Instant::now(), self.shared.for_peers());
@@ -251,6 +256,17 @@ impl Store {
         let fork = forks.iter().filter(|fork| fork.key == key).min_by_key(|fork| fork.end)?;
         let [one, other] = fork.proof.as_slice() else { return None };
         Some(ForkProof { one: one.clone(), other: other.clone() })
+    }
+
+    /// Which logs forked, by log: where each ends, and what proves it.
+    pub fn forked_logs(&self) -> Vec<(LogKey, u64, ForkProof)> {
+        let mut lowest: BTreeMap<LogKey, u64> = BTreeMap::new();
+        for fork in self.shared.forks().iter() {
+            let end = lowest.entry(fork.key).or_insert(fork.end);
+            *end = fork.end.min(*end);
+        }
+        let proved = lowest.into_iter().map(|(key, end)| Some((key, end, self.fork_proof(key)?)));
+        proved.flatten().collect()
     }
 
     /// Whether a promise can be kept at all: there is somebody to keep it.

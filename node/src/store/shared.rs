@@ -1,12 +1,12 @@
 //! What the writer and all readers share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use anode_shared::cursor::Shard;
-use anode_shared::ids::LogKey;
+use anode_shared::ids::{LogId, LogKey};
 use tokio::sync::watch;
 
 use super::acceptance::Early;
@@ -79,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) in_flight: Arc<InFlight>,
     early: Mutex<Early>,
     forks: Mutex<Vec<ForkEntry>>,
+    /// The own logs that this start opened.
+    opened: Mutex<BTreeSet<LogId>>,
     lost: Mutex<Lost>,
     for_peers: Mutex<ForPeers>,
     pub(crate) topics: Mutex<TopicTable>,
@@ -130,6 +132,7 @@ impl Shared {
             early: Mutex::default(),
             lost: Mutex::default(),
             forks: Mutex::new(found.forks),
+            opened: Mutex::default(),
             topics: Mutex::default(),
             counters,
             keys: AtomicUsize::new(0),
@@ -159,6 +162,10 @@ impl Shared {
 
     pub(crate) fn forks(&self) -> MutexGuard<'_, Vec<ForkEntry>> {
         lock(&self.forks)
+    }
+
+    pub(crate) fn opened(&self) -> MutexGuard<'_, BTreeSet<LogId>> {
+        lock(&self.opened)
     }
 
     pub(crate) fn lost(&self) -> MutexGuard<'_, Lost> {

@@ -226,6 +226,7 @@ impl Writer {
             tracing::error!(%error, "Failed to make a batch");
             Refused::Failed
         })?);
+        self.shared.opened().insert(batch.key().log);
         self.appender.batch(Kind::Batch, &batch)?;
         self.own.written(&ready);
         self.fresh.retain(|(log, ..)| *log != batch.key());

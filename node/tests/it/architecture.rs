@@ -78,9 +78,10 @@ fn it_keeps_pure_files_pure() {
         store.iter().map(|name| root().join(format!("node/src/store/{name}.rs"))).collect();
     let source = ["backoff", "state", "beats", "latency", "rate", "figures", "events", "flood"];
     pure.extend(source.iter().map(|name| root().join(format!("node/src/source/{name}.rs"))));
-    for name in
-        ["spans", "dice", "rates", "conduct", "clock", "members", "presence", "repair", "news", "roster"]
-    {
+    for name in [
+        "spans", "dice", "rates", "conduct", "clock", "members", "presence", "runs", "repair", "news",
+        "roster",
+    ] {
         pure.extend(files(&format!("node/src/gossip/{name}")));
     }
     pure.extend(files("node/src/source/guard"));

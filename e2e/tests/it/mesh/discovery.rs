@@ -6,12 +6,13 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use e2e::mesh::{Mesh, Namespace, PATIENCE, is_inside, run_inside, until_whole};
+use e2e::mesh::{Mesh, Namespace, PATIENCE, ip, is_inside, run_inside, until_whole};
 use e2e::node::Plan;
 use e2e::process::is_root;
 use e2e::scale;
 
-fn alone(test: &str) -> Result<bool> {
+/// Runs a test in a network namespace of its own, unless this is that run; says whether the test is over for the caller.
+pub(super) fn alone(test: &str) -> Result<bool> {
     if is_inside() {
         return Ok(false);
     }
@@ -50,11 +51,6 @@ async fn it_finds_neighbours_on_one_network_by_mdns() -> Result<()> {
         return Ok(());
     }
     let there = Namespace::new()?;
-    let ip = |words: &str| {
-        let status = std::process::Command::new("ip").args(words.split(' ')).status()?;
-        anyhow::ensure!(status.success(), "ip {words}: {status}");
-        Ok(())
-    };
     ip(&format!("link add here type veth peer name there netns {}", there.pid()))?;
     ip("addr add 10.77.0.1/24 dev here")?;
     ip("link set here up")?;

@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use libp2p::futures::StreamExt as _;
 use libp2p::gossipsub::PublishError;
-use libp2p::swarm::{Config, Swarm, SwarmEvent};
+use libp2p::swarm::{Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId};
 
 use super::*;
-use crate::gossip::IDLE;
+use crate::gossip::settings;
 use crate::gossip::transport::transport;
+
+mod star;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -24,9 +26,8 @@ struct Pair {
 
 fn swarm(names: &Names) -> Swarm<Behaviour> {
     let identity = Keypair::generate_ed25519();
-    let behaviour = Behaviour::new(&identity, names, false).unwrap();
-    let config = Config::with_tokio_executor().with_idle_connection_timeout(IDLE);
-    Swarm::new(transport(&identity, None).unwrap(), behaviour, identity.public().to_peer_id(), config)
+    let behaviour = Behaviour::new(&identity, names, 1, false).unwrap();
+    Swarm::new(transport(&identity, None).unwrap(), behaviour, identity.public().to_peer_id(), settings())
 }
 
 impl Pair {
@@ -126,26 +127,55 @@ async fn it_carries_each_of_many_shards() {
     pair.until("one of each shard came", |pair| pair.heard.len() == 128).await;
 }
 
-/// The gossip mesh is there a moment after the link, and the link stays though nothing runs over it.
+/// Who reads nothing is sent more until its queue is full, and that is soon: each message in it is a copy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_grafts_at_once_and_keeps_idle_links() {
+async fn it_keeps_little_for_who_reads_nothing() {
     let mut pair = Pair::linked(0).await;
     let topic = pair.names.shards[0].hash();
-    let grafted = move |pair: &Pair| {
-        let meshed = |swarm: &Swarm<Behaviour>| swarm.behaviour().gossipsub.mesh_peers(&topic).count() == 1;
-        meshed(&pair.one) && meshed(&pair.other)
-    };
-    let took = pair.until("both are in each other's gossip mesh", grafted).await;
-    assert!(took < Duration::from_secs(4), "the gossip mesh took {took:?}");
-    // Whoever is in no gossip mesh must stay connected too: the library's own limit is ten seconds.
-    for swarm in [&mut pair.one, &mut pair.other] {
-        let topics: Vec<IdentTopic> =
-            pair.names.shards.iter().chain([&pair.names.presence]).cloned().collect();
-        topics.iter().for_each(|topic| _ = swarm.behaviour_mut().gossipsub.unsubscribe(topic));
+    let (mut taken, mut before) = (0_u32, None);
+    // The network takes some of it at first.
+    while before != Some(taken) {
+        before = Some(taken);
+        while pair.one.behaviour_mut().gossipsub.publish(topic.clone(), bytes(taken, MAX_BATCH)).is_ok() {
+            taken += 1;
+            assert!(taken as usize * MAX_BATCH < 192 << 20, "more than 192 MiB wait for one peer");
+        }
+        let end = tokio::time::sleep(Duration::from_millis(200));
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => break,
+                _ = pair.one.select_next_some() => {}
+            }
+        }
     }
-    pair.go_on(Duration::from_secs(12)).await;
-    let peers: Vec<PeerId> = pair.one.connected_peers().copied().collect();
-    assert_eq!((pair.closed, peers.len()), (0, 1), "an idle link is closed");
+    assert!(taken as usize > QUEUE / 2, "only {taken} were taken");
+}
+
+/// A link stays though nothing but pings runs over it, as to a peer that speaks no gossipsub: its streams would keep it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_keeps_idle_links() {
+    let mut one = swarm(&Names::new("traps", 0));
+    one.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+    let identity = Keypair::generate_ed25519();
+    let pings = ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(1)));
+    let quiet = transport(&identity, None).unwrap();
+    let mut other = Swarm::new(quiet, pings, identity.public().to_peer_id(), settings());
+    let (end, mut closed) = (tokio::time::sleep(Duration::from_secs(13)), 0);
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            () = &mut end => break,
+            event = one.select_next_some() => match event {
+                SwarmEvent::NewListenAddr { address, .. } => other.dial(address).unwrap(),
+                event => closed += usize::from(is_closed(&event)),
+            },
+            _ = other.select_next_some() => {}
+        }
+    }
+    // The library's own limit is ten seconds.
+    let peers: Vec<PeerId> = one.connected_peers().copied().collect();
+    assert_eq!((closed, peers.len()), (0, 1), "an idle link is closed");
 }
 
 #[test]

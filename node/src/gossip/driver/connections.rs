@@ -16,7 +16,7 @@ use crate::gossip::behaviour::BehaviourEvent;
 use crate::gossip::members::{self, Target};
 use crate::gossip::presence;
 use crate::gossip::repair;
-use crate::gossip::{News, news, peers};
+use crate::gossip::{News, news, peers, runs};
 
 /// Addresses that are remembered of a peer.
 const MOST_ADDRESSES: usize = 16;
@@ -47,10 +47,15 @@ impl Driver {
                     let _ = self.swarm.disconnect_peer_id(peer_id);
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
                 debug!(peer = %peer_id, ?cause, "Connection closed");
-                if let Some(origin) = peers::origin(&peer_id) {
+                let Some(origin) = peers::origin(&peer_id) else { return };
+                let others = self.runs.closed(origin, connection_id);
+                if num_established == 0 {
                     self.closed(origin, now);
+                } else if others {
+                    // To gossipsub it was the same peer all the time: it is greeted when it comes anew.
+                    self.disconnect(origin);
                 }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
@@ -75,12 +80,19 @@ impl Driver {
         match event {
             BehaviourEvent::Gossipsub(event) => self.gossipsub_event(event, now),
             BehaviourEvent::Repair(event) => self.repair_event(event, now),
-            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, connection_id, info }) => {
+                if let Some((origin, run)) = peers::origin(&peer_id).zip(runs::run_of(&info.agent_version)) {
+                    self.runs.known(origin, connection_id, run, now);
+                }
                 self.identified(peer_id, info, now);
             }
-            BehaviourEvent::Ping(ping::Event { peer, result: Ok(rtt), .. }) => {
-                if let Some(member) = peers::origin(&peer).and_then(|origin| self.members.get_mut(&origin)) {
+            BehaviourEvent::Ping(ping::Event { peer, connection, result: Ok(rtt) }) => {
+                let Some(origin) = peers::origin(&peer) else { return };
+                if let Some(member) = self.members.get_mut(&origin) {
                     member.rtt = Some(rtt);
+                }
+                if self.runs.heard(origin, connection, now) {
+                    self.presence_effect(presence::Effect::Twin(origin), now);
                 }
             }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
@@ -213,6 +225,13 @@ impl Driver {
     ) {
         let Some(target) = self.dials.remove(&connection) else { return };
         debug!(?peer, %error, "A dial failed");
+        if let (Target::Bootstrap(number), DialError::LocalPeerId { address }) = (target, error)
+            && !self.config.bootstrap.get(number).is_some_and(peers::is_name)
+        {
+            info!(%address, "A bootstrap address leads to this node itself, and is not dialled again");
+            self.links.handle(members::Event::Own(number), now);
+            return;
+        }
         if let Target::Bootstrap(number) = target
             && number < self.config.named
             && !matches!(error, DialError::DialPeerConditionFalse(_) | DialError::LocalPeerId { .. })
@@ -255,6 +274,12 @@ impl Driver {
     }
 
     fn dial(&mut self, target: Target, now: Instant) {
+        if let Target::Bootstrap(number) = target
+            && self.config.bootstrap.get(number).is_some_and(|address| self.is_own(address))
+        {
+            self.links.handle(members::Event::Own(number), now);
+            return;
+        }
         let options = match target {
             Target::Bootstrap(number) => {
                 self.config.bootstrap.get(number).map(|address| match peers::named(address) {
@@ -292,11 +317,18 @@ impl Driver {
         let said = said.iter().filter_map(|address| address.parse::<Multiaddr>().ok());
         let mut ways: Vec<Multiaddr> = self.addresses.get(&origin).cloned().unwrap_or_default();
         ways.extend(said.map(|address| peers::bare(&address)));
-        let own: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
-        ways.retain(|address| peers::is_dialable(address) && !own.contains(address));
+        ways.retain(|address| peers::is_dialable(address) && !self.is_own(address));
         ways.sort();
         ways.dedup();
         ways
+    }
+
+    /// Whether an address names this node, or is one where it listens or says that it is reached.
+    fn is_own(&self, address: &Multiaddr) -> bool {
+        let bare = peers::bare(address);
+        let told = self.config.announce.iter().chain(&self.config.listen);
+        peers::named(address).is_some_and(|peer| peer == *self.swarm.local_peer_id())
+            || self.swarm.listeners().chain(told).any(|own| peers::bare(own) == bare)
     }
 
     pub(super) fn presence_effects(&mut self, effects: Vec<presence::Effect>, now: Instant) {

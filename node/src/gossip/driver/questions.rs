@@ -15,7 +15,7 @@ use super::{Done, Driver};
 use crate::gossip::conduct::{Kind, Offence};
 use crate::gossip::repair::{Effect, Event, Outcome, Piece};
 use crate::gossip::spans::Span;
-use crate::gossip::{Untold, inbound, peers, serve};
+use crate::gossip::{Untold, inbound, peers, presence, serve};
 use crate::store::Store;
 
 /// How long a peer is waited for that is to hold a range: as long as a publisher waits.
@@ -47,7 +47,7 @@ pub(super) enum Fetched {
     /// Heads in it are proven.
     Compared(u64, Summaries, Vec<(LogKey, u64)>),
     /// Its batches, by whom they came, were handed to the store.
-    Batches(u64, Option<Origin>, Option<Summary>, bool, Vec<Piece>),
+    Batches(u64, LogKey, Option<Origin>, Option<Summary>, bool, Vec<Piece>),
 }
 
 impl Driver {
@@ -263,7 +263,7 @@ impl Driver {
         self.tracker.spawn_blocking(move || {
             let proven = |summary: &Summary| Some((summary.log, summary.proven().ok()??));
             let proven = summaries.logs.iter().filter_map(proven).collect();
-            let _ = done.blocking_send(Done::Fetched(Fetched::Compared(id, summaries, proven)));
+            let _ = done.blocking_send(Done::Fetched(Box::new(Fetched::Compared(id, summaries, proven))));
         });
     }
 
@@ -280,7 +280,8 @@ impl Driver {
         let (store, done, room) = (self.store.clone(), self.done.0.clone(), self.storing.clone());
         self.tracker.spawn(async move {
             let pieces = inbound::take(&store, key, batches, &room).await;
-            let _ = done.send(Done::Fetched(Fetched::Batches(id, from, held, more, pieces))).await;
+            let fetched = Fetched::Batches(id, key, from, held, more, pieces);
+            let _ = done.send(Done::Fetched(Box::new(fetched))).await;
         });
     }
 
@@ -290,7 +291,8 @@ impl Driver {
             Fetched::Compared(id, answer, proven) => {
                 self.plan(Event::Compared { id: *id, answer, proven }, now);
             }
-            Fetched::Batches(id, from, held, more, pieces) => {
+            Fetched::Batches(id, key, from, held, more, pieces) => {
+                self.look_for_twin(*key, pieces, now);
                 if pieces.iter().any(|piece| piece.outcome == Outcome::Wrong) {
                     from.iter().for_each(|from| self.offend(*from, Offence::Answer, now));
                 }
@@ -299,6 +301,18 @@ impl Driver {
                 self.look_at_store(now);
                 self.plan(Event::Answered { id: *id, held: held.as_ref(), more: *more, pieces }, now);
             }
+        }
+    }
+
+    /// Notices records that this node's identity signed since its start, though this node did not make them. A twin's beacons are
+    /// seldom heard: to gossipsub both are one peer, and what one says is not passed on to the other.
+    fn look_for_twin(&mut self, key: LogKey, pieces: &[Piece], now: Instant) {
+        // The run's number holds the second of the start. What was written just before it is no twin's.
+        let start = ((self.run >> 32) + 2) * 1_000_000;
+        let stored = |piece: &Piece| piece.outcome == Outcome::Stored && piece.time > start;
+        if key.origin == self.me && !self.store.has_opened(key.log) && pieces.iter().any(stored) {
+            let effects = self.presence.handle(presence::Event::Twin, now);
+            self.presence_effects(effects, now);
         }
     }
 

@@ -112,6 +112,7 @@ impl Driver {
             linked: self.links.linked().len(),
             missing,
             requests,
+            twin: self.presence.has_twin(now),
             clock_off: self.clock.is_off().then(|| self.clock.median()),
         });
     }

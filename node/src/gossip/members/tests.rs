@@ -37,6 +37,22 @@ fn it_tries_for_ever_and_ever_less_often() {
     assert_eq!(links.handle(Event::Tick, start + Duration::from_secs(9_000)), [Effect::Dial(target)]);
 }
 
+#[test]
+fn it_does_not_dial_itself_again() {
+    let start = Instant::now();
+    let mut links = Links::new(who(1), 2, 7);
+    let both = [Effect::Dial(Target::Bootstrap(0)), Effect::Dial(Target::Bootstrap(1))];
+    assert_eq!(links.handle(Event::Tick, start), both);
+    links.handle(Event::Own(0), start);
+    links.handle(Event::Failed(Target::Bootstrap(1)), start);
+    for second in [70, 140, 210] {
+        let now = start + Duration::from_secs(second);
+        assert_eq!(links.handle(Event::Tick, now), both[1..], "after {second} s");
+        links.handle(Event::Failed(Target::Bootstrap(1)), now);
+    }
+    assert!(links.linked().is_empty());
+}
+
 /// Plays a mesh whose nodes know one another, and gives each one's links after a while.
 fn play(count: u8, seed: u64, first: &[(u8, u8)]) -> Vec<BTreeSet<Origin>> {
     let start = Instant::now();

@@ -181,6 +181,19 @@ fn it_notices_twins() {
     assert_eq!(twins(check("another with this node's name", own.collect(), 20_000, &[])), 1);
     let me = (0..10).map(|n| (n * 2_000, Event::Beacon(beacon(ME, 50, n + 1, 0))));
     assert_eq!(twins(check("the node itself", me.collect(), 20_000, &[])), 0);
+    let records = (0..10).map(|n| (n * 2_000, Event::Twin));
+    assert_eq!(
+        twins(check("records that another signed with this node's key", records.collect(), 20_000, &[])),
+        1
+    );
+    let (mut presence, start) = (Presence::new(ME, 50), Instant::now());
+    for (second, event, has) in
+        [(0, Event::Tick, false), (1, Event::Twin, true), (20, Event::Tick, true), (40, Event::Tick, false)]
+    {
+        let now = start + Duration::from_secs(second);
+        presence.handle(event, now);
+        assert_eq!(presence.has_twin(now), has, "after {second} s");
+    }
 }
 
 #[test]

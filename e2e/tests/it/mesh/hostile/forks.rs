@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use e2e::forge::{Forger, fork, forks};
 use e2e::guest::{Guest, refusing};
-use e2e::mesh::PATIENCE;
+use e2e::mesh::{PATIENCE, until_event};
 use e2e::scale;
 use e2e::words::Id;
 
@@ -48,9 +50,29 @@ async fn it_ends_a_forked_log_on_every_node_at_one_place() -> Result<()> {
         proof.sort();
         ensure!(proof == headers, "the proof is of other headers");
         ensure_ended(node, &forger).await?;
+        ensure_shown(node, &forger, &headers).await?;
     }
     scale::say(&format!("a fork ended its log on three nodes within {:?}", began.elapsed()));
     scene.end().await
+}
+
+/// The node tells of the fork, shows what proves it, and names it where a record beyond it is asked for.
+async fn ensure_shown(node: &e2e::node::Node, forger: &Forger, headers: &[Vec<u8>]) -> Result<()> {
+    let log = forger.log_name();
+    until_event(node, "log_forked", &format!("{log} ends before seq 6"), PATIENCE).await?;
+    let shown = node.http()?.get("/api/v1/forks?limit=10").await?;
+    let fork = &shown["forks"][0];
+    ensure!(fork["log"] == log.as_str() && fork["from"] == 6 && shown["forks"][1].is_null(), "{shown}");
+    let mut both = Vec::new();
+    for signed in fork["headers"].as_array().context("no headers")? {
+        both.push(STANDARD.decode(signed["header"].as_str().context("no header")?)?);
+        ensure!(STANDARD.decode(signed["signature"].as_str().context("no signature")?)?.len() == 64);
+    }
+    both.sort();
+    ensure!(both == headers, "other headers are shown than those that prove the fork");
+    let answer = node.http()?.send("GET", &format!("/api/v1/records/{log}/6"), &[], "").await?;
+    ensure!(answer.status == 410 && answer.text().contains("forked"), "{}: {}", answer.status, answer.text());
+    Ok(())
 }
 
 /// A new subscriber gets what was before the fork, and is told that there is no more.
