@@ -18,6 +18,8 @@ use tokio::time::sleep;
 
 const READING: usize = 70;
 const STALLED: usize = 30;
+/// Subscribers of a feed in which nothing happens.
+const WAITING: usize = 200;
 
 /// The median and the 99th percentile in milliseconds of publish → seen, over all that read.
 fn percentiles(mut waits: Vec<f64>) -> (f64, f64) {
@@ -126,6 +128,22 @@ async fn it_is_not_slowed_by_clients_that_never_read() -> Result<()> {
     let lagging = lags.iter().filter(|one| one["lag"].as_u64() > Some(0)).count();
     ensure!(lagging >= STALLED / 2, "{lagging} of {} lag: {:?}", lags.len(), lags.last());
     come_back(&mut stalled, &owed).await?;
+    node.stop().await
+}
+
+/// A subscriber that waits costs its buffers, which are small.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_spends_little_on_subscribers_that_wait() -> Result<()> {
+    let mut node = Plan::new().start().await?;
+    // What the node allocates once.
+    let warm = crowd(&node, 50, None).await?;
+    let before = resident_bytes(node.pid()?)?;
+    let waiting = crowd(&node, WAITING, None).await?;
+    let grown = resident_bytes(node.pid()?)?.saturating_sub(before) / WAITING as u64;
+    scale::say(&format!("a subscriber that waits takes {} KiB", grown >> 10));
+    // The budget is 12 KiB; the library's own read buffer alone is 128.
+    ensure!(grown < 64 << 10, "{grown} bytes a subscriber");
+    drop((warm, waiting));
     node.stop().await
 }
 

@@ -4,6 +4,7 @@ mod life;
 mod refusals;
 mod faults;
 mod tls;
+mod proxy;
 mod guard;
 mod kills;
 mod startup;

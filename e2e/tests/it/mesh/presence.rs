@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use e2e::ledger::Ledger;
+use e2e::load::{self, Load};
 use e2e::mesh::{Mesh, PATIENCE, until_event, until_state};
 use e2e::scale;
 use e2e::socket::Socket;
@@ -22,9 +24,12 @@ async fn it_knows_in_time_who_left_died_and_came_back() -> Result<()> {
     until_state(&mesh.nodes[0], &ids[2], "dead", Duration::from_secs(12)).await?;
     let dead = killed.elapsed();
     until_state(&mesh.nodes[1], &ids[2], "dead", Duration::from_secs(12)).await?;
-    scale::say(&format!("kill -9: suspect after {suspect:?}, dead after {dead:?}"));
+    scale::say(&format!(
+        "detection after kill -9, which closes connections: suspect {suspect:?}, dead {dead:?} (promised: 3 s)"
+    ));
     ensure!(suspect < Duration::from_secs(3), "suspect only after {suspect:?}");
-    ensure!(dead < Duration::from_secs(10), "dead only after {dead:?}");
+    // Exact times are the pure core's to prove; a busy machine adds to them here. By silence alone it would take seven at least.
+    ensure!(dead < Duration::from_secs(6), "dead only after {dead:?}");
     until_event(&mesh.nodes[0], "peer_dead", &ids[2], PATIENCE).await?;
 
     mesh.nodes[2].start().await?;
@@ -60,11 +65,51 @@ async fn it_knows_in_time_who_fell_silent() -> Result<()> {
     let dead = dead.map(|_| stopped.elapsed());
     mesh.nodes[1].signal(Signal::CONT)?;
     let (suspect, dead) = (suspect?, dead?);
-    scale::say(&format!("SIGSTOP: suspect after {suspect:?}, dead after {dead:?}"));
-    ensure!(dead < Duration::from_secs(11), "dead only after {dead:?}");
+    scale::say(&format!(
+        "detection of silence (SIGSTOP): suspect {suspect:?}, dead {dead:?} (promised: 10 s)"
+    ));
+    ensure!(dead < Duration::from_secs(12), "dead only after {dead:?}");
     let back = until_state(&mesh.nodes[0], &id, "alive", PATIENCE).await?;
     scale::say(&format!("SIGCONT: alive after {back:?}"));
     mesh.until_whole(PATIENCE).await?;
+    mesh.stop().await
+}
+
+/// All nodes take as much as they can for a while: nobody is thought silent, and nobody's connection ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_thinks_nobody_silent_under_full_load() -> Result<()> {
+    let mut mesh = Mesh::start("flaps", 3, &[]).await?;
+    let ledger = Ledger::default();
+    let (mut loads, mut tells) = (Vec::new(), Vec::new());
+    for number in 0..3 {
+        let (tell, target) = mesh.target(number)?;
+        let plan =
+            load::Plan { name: format!("flap{number}"), sockets: 2, posters: 1, ..load::Plan::default() };
+        loads.push(Load::start(&plan, &target, &ledger));
+        tells.push(tell);
+    }
+    let began = Instant::now();
+    tokio::time::sleep(scale::pick(Duration::from_secs(12), Duration::from_secs(60))).await;
+    let mut told = Vec::new();
+    for number in 0..3 {
+        let events = mesh.http(number)?.get("/api/v1/events").await?;
+        for event in events["events"].as_array().into_iter().flatten() {
+            if ["peer_suspect", "peer_dead", "peer_cut"].iter().any(|kind| event["kind"] == *kind) {
+                told.push(format!("node {number}: {event}"));
+            }
+        }
+    }
+    let rate = ledger.acked_count() as f64 / began.elapsed().as_secs_f64();
+    scale::say(&format!(
+        "{rate:.0} records/s on three nodes for {:?}: {} flaps",
+        began.elapsed(),
+        told.len()
+    ));
+    for load in loads {
+        load.stop().await;
+    }
+    ledger.ensure_sound()?;
+    ensure!(told.is_empty(), "{}", told.join("\n"));
     mesh.stop().await
 }
 
