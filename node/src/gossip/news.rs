@@ -182,7 +182,8 @@ fn differ(ours: &str, theirs: &str) -> String {
 pub(super) fn is_garbled(error: &str, key: bool) -> bool {
     let lower = error.to_lowercase();
     let nobody = ["os error", "dns", "resolve", "not supported"].iter().any(|word| lower.contains(word));
-    !nobody && (key || !lower.contains("timeout"))
+    // Whoever does not understand may also reset the connection, in the midst of the handshake.
+    lower.contains("handshake failed") || !nobody && (key || !lower.contains("timeout"))
 }
 
 /// What is told, and when it is enough.
@@ -278,6 +279,7 @@ mod tests {
         for (error, key, garbled) in [
             ("Failed to negotiate: Handshake failed: input error", false, true),
             ("Failed to negotiate: Connection refused (os error 111)", true, false),
+            ("Failed to negotiate: Handshake failed: Connection reset by peer (os error 104)", false, true),
             ("Failed to negotiate: Timeout has been reached", true, true),
             ("Failed to negotiate: Timeout has been reached", false, false),
             ("failed to resolve dns name", true, false),
