@@ -3,6 +3,7 @@
 mod spread;
 mod shapes;
 mod kills;
+mod whole;
 mod replicated;
 mod late;
 mod below;
