@@ -71,6 +71,16 @@ pub struct PeerStatus {
     pub components: BTreeMap<String, crate::status::State>,
 }
 
+impl PeerStatus {
+    /// The connections that it has as far as is known: who is gone has none, whatever it said last.
+    pub fn open_links(&self) -> &[PeerLink] {
+        match self.state {
+            PeerState::Alive | PeerState::Suspect => &self.links,
+            PeerState::Left | PeerState::Dead => &[],
+        }
+    }
+}
+
 /// A connection that a peer names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -146,10 +156,7 @@ impl Mesh {
             if peer.connected {
                 link(id, &peer.id, peer.rtt_ms);
             }
-            // Who is gone has no connections, whatever it said last.
-            if matches!(peer.state, PeerState::Alive | PeerState::Suspect) {
-                peer.links.iter().for_each(|other| link(&peer.id, &other.id, other.rtt_ms));
-            }
+            peer.open_links().iter().for_each(|other| link(&peer.id, &other.id, other.rtt_ms));
         }
         let edges = edges.into_iter().map(|((from, to), rtt_ms)| MeshEdge {
             from: from.to_owned(),

@@ -1,7 +1,7 @@
 //! Requests to the node's public API, and the token that they carry.
 
 use anode_shared::publish::Ack;
-use anode_shared::source::{FieldError, SourceDefinition, SourceTest, SourceView};
+use anode_shared::source::{FieldError, SourceDefinition, SourceList, SourceTest, SourceView};
 use anode_shared::status::TopicStatus;
 use js_sys::Promise;
 use leptos::prelude::window;
@@ -12,7 +12,8 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, Response};
 
 use crate::browser;
-use crate::state::question::pairs;
+use crate::state::heard;
+use crate::state::question::{pairs, percent};
 
 /// Under which name the browser keeps the token.
 const TOKEN: &str = "anode-token";
@@ -154,6 +155,16 @@ pub async fn is_token_good() -> Option<bool> {
 pub async fn source(name: &str) -> Result<SourceDefinition, Problem> {
     let view: SourceView = ask("GET", &format!("/api/v1/sources/{name}"), None).await?;
     Ok(view.definition)
+}
+
+/// The sources of a node, by its peer id, or of `all`.
+///
+/// # Errors
+/// With what the node said, or that it is not there.
+pub async fn sources_of(node: &str) -> Result<SourceList, Problem> {
+    let path = format!("/api/v1/sources?node={}", percent(node));
+    let answer = request("GET", &path, None, token()).await?;
+    heard::sources(&answer).ok_or_else(|| unreadable(&answer))
 }
 
 /// Registers a source, or replaces the one of its name.

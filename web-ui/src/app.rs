@@ -9,6 +9,8 @@ use crate::components::el::{el, part, together};
 use crate::components::header::Header;
 use crate::components::notice::NoticeBar;
 use crate::components::title::{TITLE, title};
+use crate::pages::mesh::MeshPage;
+use crate::pages::others::OthersPage;
 use crate::pages::overview::Overview;
 use crate::pages::records::RecordsPage;
 use crate::pages::source_form::SourceForm;
@@ -42,8 +44,10 @@ pub fn App() -> impl IntoView {
     let shown = move || match route.get() {
         Route::Overview => view! { <Overview /> }.into_any(),
         Route::Sources => view! { <SourcesPage /> }.into_any(),
+        Route::Others(node) => view! { <OthersPage node /> }.into_any(),
         Route::NewSource => view! { <SourceForm edits=None /> }.into_any(),
         Route::EditSource(name) => view! { <SourceForm edits=Some(name) /> }.into_any(),
+        Route::Mesh => view! { <MeshPage /> }.into_any(),
         Route::Topics => view! { <TopicsPage /> }.into_any(),
         Route::Records => view! { <RecordsPage /> }.into_any(),
         Route::Unknown => together(vec![

@@ -26,6 +26,8 @@ pub mod source_state;
 pub mod source_menu;
 pub mod source_row;
 pub mod strip;
+pub mod mesh_picture;
+pub mod node_row;
 pub mod steps;
 pub mod field;
 pub mod headers;

@@ -2,6 +2,8 @@
 
 pub mod overview;
 pub mod sources;
+pub mod others;
 pub mod source_form;
+pub mod mesh;
 pub mod topics;
 pub mod records;

@@ -24,5 +24,7 @@ pub mod form;
 pub mod tree;
 pub mod trial;
 pub mod command;
+pub mod mesh;
+pub mod picture;
 pub mod topics;
 pub mod start;

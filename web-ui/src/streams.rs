@@ -18,6 +18,7 @@ use crate::state::access::Access;
 use crate::state::figures::figures;
 use crate::state::form::Form;
 use crate::state::link::Link;
+use crate::state::mesh::Nodes;
 use crate::state::question::Question;
 use crate::state::records::Records;
 use crate::state::route::{Location, Route};
@@ -46,6 +47,8 @@ pub struct Page {
     pub events: RwSignal<Vec<Event>>,
     /// Its sources; none until it named them.
     pub sources: RwSignal<Option<Sources>>,
+    /// The nodes of its mesh.
+    pub nodes: RwSignal<Nodes>,
     /// The page's address.
     pub location: RwSignal<Location>,
     /// The source that was registered or changed last: it stands out in the list.
@@ -97,6 +100,7 @@ impl Page {
             samples: RwSignal::default(),
             events: RwSignal::default(),
             sources: RwSignal::default(),
+            nodes: RwSignal::default(),
             location: RwSignal::new(browser::location()),
             fresh: RwSignal::default(),
             notice: RwSignal::default(),
@@ -140,7 +144,10 @@ impl Page {
         }
         if self.may_leave() {
             browser::push_address(address);
-            browser::scroll_to_top();
+            // Another choice on the same page leaves the eye where it is.
+            if self.location.with_untracked(|old| old.path != location.path) {
+                browser::scroll_to_top();
+            }
             self.arrive(location);
         }
         true

@@ -6,6 +6,7 @@ mod form;
 mod access;
 mod trouble;
 mod components;
+mod mesh;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::browser::roles::{Element, Name};

@@ -14,7 +14,8 @@ use crate::state::summary::{capital, word};
 /// The components in the order in which data flows.
 const NAMES: [&str; 6] = ["sources", "pipeline", "store", "gossip", "archive", "feed"];
 /// Where what a component holds is listed.
-const LISTS: [(&str, &str); 3] = [("sources", "/sources"), ("store", "/topics"), ("feed", "/records")];
+const LISTS: [(&str, &str); 4] =
+    [("sources", "/sources"), ("store", "/topics"), ("gossip", "/mesh"), ("feed", "/records")];
 /// How many figures besides rates a card shows before it hides the rest.
 const SHOWN: usize = 6;
 

@@ -117,15 +117,22 @@ impl El {
 
     /// Keeps what a field holds as it is said.
     pub fn value(self, value: impl Into<Say>) -> Self {
-        self.hold(value.into())
+        self.hold("value", value.into())
+    }
+
+    /// Fills it with a drawing. Whatever stands in an SVG that this page did not write itself is to be [escaped] before.
+    ///
+    /// [escaped]: crate::state::picture::escaped
+    pub fn draw(self, svg: impl Into<Say>) -> Self {
+        self.hold("innerHTML", svg.into())
     }
 
     #[inline(never)]
-    fn hold(mut self, value: Say) -> Self {
+    fn hold(mut self, name: &'static str, value: Say) -> Self {
         match value {
             Say::Nothing => {}
-            Say::Fixed(text) => self.keep(prop("value", text.into_owned())),
-            Say::Live(say) => self.keep(prop("value", say)),
+            Say::Fixed(text) => self.keep(prop(name, text.into_owned())),
+            Say::Live(say) => self.keep(prop(name, say)),
         }
         self
     }

@@ -7,17 +7,21 @@ use super::el::{Show, el, list, part};
 use super::page;
 use super::shape::Shape;
 use super::when::When;
+use crate::state::events::shorter;
 
 /// The recent events, newest first.
 #[component]
-pub fn Events() -> impl IntoView {
+pub fn Events(
+    /// The only component whose events are shown; all are where it is empty.
+    of: &'static str,
+) -> impl IntoView {
     let page = page();
-    let is_empty = move || page.events.with(Vec::is_empty);
+    let is_shown = move |event: &&Event| of.is_empty() || event.component == of;
+    let keys = move || page.events.with(|events| events.iter().filter(is_shown).map(key).collect::<Vec<_>>());
     let none = move || {
         let words = if page.status.with(Option::is_some) { "Nothing happened yet." } else { "Loading …" };
-        is_empty().then(|| el("p").class("hint").put(words).view())
+        keys().is_empty().then(|| el("p").class("hint").put(words).view())
     };
-    let keys = move || page.events.with(|events| events.iter().map(key).collect());
     let show = move |name: String| {
         let event =
             page.events.with_untracked(|events| events.iter().find(|event| key(event) == name).cloned());
@@ -54,14 +58,18 @@ fn One(event: Event) -> impl IntoView {
     el("li")
         .put(view! { <Shape state /> })
         .put(
-            el("div").put(el("span").class("unseen").put(word).put(": ")).put(event.detail).put(
-                el("small")
-                    .put(event.component)
-                    .put(" · ")
-                    .put(event.kind.replace('_', " "))
-                    .put(" · ")
-                    .put(view! { <When time=event.time /> }),
-            ),
+            el("div")
+                .put(el("span").class("unseen").put(word).put(": "))
+                .attr("title", event.detail.clone())
+                .put(shorter(&event.detail))
+                .put(
+                    el("small")
+                        .put(event.component)
+                        .put(" · ")
+                        .put(event.kind.replace('_', " "))
+                        .put(" · ")
+                        .put(view! { <When time=event.time /> }),
+                ),
         )
         .view()
 }

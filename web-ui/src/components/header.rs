@@ -45,14 +45,13 @@ pub fn Header() -> impl IntoView {
 
 #[component]
 fn Logo() -> impl IntoView {
-    view! {
-        <svg class="logo" viewBox="0 0 32 32" width="28" height="28" aria-hidden="true">
-            <path d="M8 23L16 8L24 23Z" fill="none" stroke="currentColor" stroke-width="2" />
-            <circle cx="16" cy="8" r="4.5" fill="currentColor" />
-            <circle cx="8" cy="23" r="4.5" fill="currentColor" />
-            <circle cx="24" cy="23" r="4.5" fill="currentColor" />
-        </svg>
-    }
+    el("span")
+        .class("logo")
+        .attr("aria-hidden", "true")
+        .draw(
+            r#"<svg viewBox="0 0 32 32"><path d="M8 23L16 8L24 23Z" fill="none" stroke="currentColor" stroke-width="2"/><circle cx="16" cy="8" r="4.5"/><circle cx="8" cy="23" r="4.5"/><circle cx="24" cy="23" r="4.5"/></svg>"#,
+        )
+        .view()
 }
 
 /// Live, connecting or offline, with the countdown to the next try.

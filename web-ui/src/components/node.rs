@@ -3,9 +3,10 @@
 use leptos::prelude::*;
 
 use super::copy::Copy;
-use super::el::{el, memo, part};
+use super::el::{el, memo, part, said};
 use super::page;
 use crate::state::ago::span;
+use crate::state::mesh::Nodes;
 use crate::state::number::bytes;
 use crate::state::row::short;
 use anode_shared::status::NodeStatus;
@@ -39,6 +40,9 @@ fn Facts(node: NodeStatus) -> impl IntoView {
     el("dl")
         .class("facts")
         .put(el("div").put(el("dt").put("Network")).put(el("dd").put(node.network)))
+        .put(el("div").put(el("dt").put("Mesh")).put(
+            el("dd").put(el("a").attr("href", "/mesh").put(said(move || page.nodes.with(Nodes::census)))),
+        ))
         .put(el("div").put(el("dt").put("Version")).put(el("dd").put(node.version)))
         .put(el("div").put(el("dt").put("Up")).put(el("dd").class("number").put(part(uptime))))
         .put(el("div").put(el("dt").put("Keeps")).put(el("dd").class("number").put(keeps)))

@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use super::el::{el, live};
 use super::page;
 use crate::state::number::whole;
 use crate::state::spark::{HEIGHT, WIDTH, paths};
@@ -13,11 +14,13 @@ pub fn Sparkline(
     key: String,
 ) -> impl IntoView {
     let samples = page().samples;
-    let drawn = Memo::new(move |_| samples.with(|samples| paths(&samples.of(&key))));
-    view! {
-        <svg class="spark" viewBox=format!("0 0 {} {}", whole(WIDTH), whole(HEIGHT)) preserveAspectRatio="none" aria-hidden="true">
-            <path class="area" d=move || drawn.get().1 />
-            <path class="stroke" d=move || drawn.get().0 vector-effect="non-scaling-stroke" />
-        </svg>
-    }
+    let draw = move || {
+        let (line, area) = samples.with(|samples| paths(&samples.of(&key)));
+        format!(
+            r#"<svg viewBox="0 0 {} {}" preserveAspectRatio="none"><path class="area" d="{area}"/><path class="stroke" d="{line}" vector-effect="non-scaling-stroke"/></svg>"#,
+            whole(WIDTH),
+            whole(HEIGHT)
+        )
+    };
+    el("div").class("spark").attr("aria-hidden", "true").draw(live(draw)).view()
 }

@@ -21,7 +21,7 @@ pub fn Overview() -> impl IntoView {
         view! { <Cards /> }.into_any(),
         el("div")
             .class("columns")
-            .put(el("div").class("aside").put(view! { <Strip /> }).put(view! { <Events /> }))
+            .put(el("div").class("aside").put(view! { <Strip /> }).put(view! { <Events of="" /> }))
             .put(
                 el("div").class("aside").put(view! { <NodeFacts /> }).put(
                     el("section")

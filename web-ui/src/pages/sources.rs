@@ -37,7 +37,12 @@ pub fn SourcesPage() -> impl IntoView {
         browser::set_address(&filter.with_untracked(Filter::to_query));
     };
     together(vec![
-        el("div").class("head").put(title("Sources")).put(view! { <AddSource /> }).view(),
+        el("div")
+            .class("head")
+            .put(title("Sources"))
+            .put(el("a").class("all").attr("href", "/sources?node=all").put("Of all nodes"))
+            .put(view! { <AddSource /> })
+            .view(),
         view! { <AccessHint /> }.into_any(),
         el("section")
             .class("panel sources-panel")

@@ -5,15 +5,15 @@ use std::fmt::Write as _;
 use anode_shared::source::{Beat, SourceKind};
 
 /// How many beats have room.
-pub const BEATS: usize = 60;
+const BEATS: usize = 60;
 /// The width of a bar with its gap, in the picture's own units.
 const STEP: usize = 4;
 /// The width of a bar.
 const BAR: usize = 3;
 /// The width of the picture.
-pub const WIDTH: usize = BEATS * STEP - (STEP - BAR);
+const WIDTH: usize = BEATS * STEP - (STEP - BAR);
 /// The height of the picture.
-pub const HEIGHT: usize = 20;
+const HEIGHT: usize = 20;
 
 /// Where a beat's bar begins and how high it is. Each kind has a form of its own, so that it is told without its colour:
 /// data is a whole bar, nothing a low one, an error hangs from the top.
@@ -26,7 +26,7 @@ fn bar(beat: Beat) -> (usize, usize) {
 }
 
 /// All bars of one kind as SVG path data; the newest beat is at the right edge.
-pub fn path(beats: &[Beat], kind: Beat) -> String {
+fn path(beats: &[Beat], kind: Beat) -> String {
     let newest = beats.len().saturating_sub(BEATS);
     let shown = &beats[newest..];
     let first = (BEATS - shown.len()) * STEP;
@@ -36,6 +36,15 @@ pub fn path(beats: &[Beat], kind: Beat) -> String {
         let _ = write!(out, "M{} {top}h{BAR}v{height}h-{BAR}z", first + place * STEP);
     }
     out
+}
+
+/// All beats as an SVG.
+pub fn picture(beats: &[Beat]) -> String {
+    let mut svg = format!(r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none">"#);
+    for (class, kind) in [("data", Beat::Data), ("quiet", Beat::Quiet), ("error", Beat::Error)] {
+        let _ = write!(svg, r#"<path class="{class}" d="{}"/>"#, path(beats, kind));
+    }
+    svg
 }
 
 /// The beats in words: `60 polls: 57 with data, 2 with nothing new, 1 failed. The last one had data.`
@@ -82,6 +91,15 @@ mod tests {
         beats.extend([Beat::Data; BEATS]);
         assert_eq!(path(&beats, Beat::Error), "");
         assert!(path(&beats, Beat::Data).starts_with("M0 0"));
+    }
+
+    #[test]
+    fn it_draws_all_of_them() {
+        let svg = picture(&[Beat::Data, Beat::Error]);
+        assert!(
+            svg.contains(r#"<path class="data" d="M232"#) && svg.contains(r#"class="error" d="M236"#),
+            "{svg}"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the page does, as commands that can be copied.
 
 use anode_shared::source::SourceDefinition;
+use anode_shared::status::NodeStatus;
 
 use super::json::pretty;
 
@@ -35,6 +36,17 @@ fn request(method: &str, url: &str, body: &str) -> String {
     )
 }
 
+/// What starts a second node: on this machine while the network is the one of trials, else on any that reaches this one.
+pub fn second(node: &NodeStatus) -> String {
+    if node.network == "local" {
+        return "anode run --data-dir anode-data-2".to_owned();
+    }
+    let is_near = |address: &&String| !address.starts_with("/ip4/127.") && !address.starts_with("/ip6/::1/");
+    let address = node.addresses.iter().find(is_near).or(node.addresses.first());
+    let bootstrap = address.map(|address| format!(" \\\n  --bootstrap {address}")).unwrap_or_default();
+    format!("anode run --data-dir anode-data-2 --network {}{bootstrap}", node.network)
+}
+
 /// A client in a few lines: each by its name, and how it is written.
 pub fn clients(origin: &str) -> [(&'static str, String); 3] {
     let socket = origin.strip_prefix("http").map_or_else(|| origin.to_owned(), |rest| format!("ws{rest}"));
@@ -63,6 +75,27 @@ mod tests {
         assert!(command.starts_with("curl -X PUT http://n/api/v1/sources/a \\\n"), "{command}");
         assert!(command.contains(r"payload['\''b'\'']"), "{command}");
         assert!(curl("http://n", &definition, false).starts_with("curl http://n/api/v1/sources \\\n"));
+    }
+
+    #[test]
+    fn it_starts_a_second_node() {
+        let node = |network: &str, addresses: &[&str]| -> NodeStatus {
+            let addresses = serde_json::to_string(addresses).unwrap();
+            let json = format!(
+                r#"{{"id":"","name":"","network":"{network}","version":"","uptime_s":0,"addresses":{addresses},"retention":{{"age_s":0,"bytes":0}}}}"#
+            );
+            serde_json::from_str(&json).unwrap()
+        };
+        let (near, far) = ("/ip4/127.0.0.1/tcp/4001/p2p/x", "/ip4/10.0.0.7/tcp/4001/p2p/x");
+        for (network, addresses, ending) in [
+            ("local", &[near][..], "anode-data-2"),
+            ("red", &[near, far], "--network red \\\n  --bootstrap /ip4/10.0.0.7/tcp/4001/p2p/x"),
+            ("red", &[near], "--network red \\\n  --bootstrap /ip4/127.0.0.1/tcp/4001/p2p/x"),
+            ("red", &[], "--network red"),
+        ] {
+            let command = second(&node(network, addresses));
+            assert!(command.starts_with("anode run --data-dir ") && command.ends_with(ending), "{command}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use anode_shared::status::Event;
 
+use super::row::short;
+
 /// How many events are kept: what is older is in `/api/v1/events`.
 pub const KEPT: usize = 50;
 
@@ -15,6 +17,17 @@ pub fn merge(kept: &mut Vec<Event>, mut news: Vec<Event>, is_first: bool) {
     news.append(kept);
     news.truncate(KEPT);
     *kept = news;
+}
+
+/// A sentence with the peer ids in it cut to their ends.
+pub fn shorter(detail: &str) -> String {
+    let mut words = Vec::new();
+    for word in detail.split(' ') {
+        let id = word.trim_matches(['(', ')', ';', ',']);
+        let is_id = id.len() == 52 && id.starts_with("12D3Koo");
+        words.push(if is_id { word.replace(id, &short(id)) } else { word.to_owned() });
+    }
+    words.join(" ")
 }
 
 #[cfg(test)]
@@ -46,6 +59,16 @@ mod tests {
         check(&[2, 1], &[4, 3], false, &[4, 3, 2, 1]);
         check(&[2, 1], &[3, 2], false, &[3, 2, 1]);
         check(&[9, 8], &[1], true, &[1]);
+    }
+
+    #[test]
+    fn it_cuts_peer_ids_and_nothing_else() {
+        let id = "12D3KooWR3erFxLtuLKrJH2b4Z6zfwThskKDMoDHwD2hLCtA6RJz";
+        let detail = format!("red ({id}) spoke as {id}; see https://example.org/{id}");
+        assert_eq!(
+            shorter(&detail),
+            format!("red (12D3Ko…tA6RJz) spoke as 12D3Ko…tA6RJz; see https://example.org/{id}")
+        );
     }
 
     #[test]

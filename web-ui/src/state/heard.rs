@@ -1,7 +1,8 @@
-//! A message of the watch. All kinds are read by one flat shape: deciding by `type` first would mean reading twice.
+//! A message of the watch, or a list of sources. All kinds are read by one flat shape: deciding by `type` first would mean
+//! reading twice.
 
 use anode_shared::mesh::PeerStatus;
-use anode_shared::source::SourceView;
+use anode_shared::source::{SourceList, SourceView, Unreachable};
 use anode_shared::status::{Components, Event, NodeStatus, Status, Watch};
 use serde::Deserialize;
 
@@ -13,6 +14,7 @@ struct Flat {
     sources: Option<Vec<SourceView>>,
     peers: Option<Vec<PeerStatus>>,
     removed: Option<Vec<String>>,
+    unreachable: Option<Vec<Unreachable>>,
 }
 
 /// Reads a message; `None` where it is of a kind that this page does not know.
@@ -33,11 +35,27 @@ pub fn read(text: &str) -> Option<Watch> {
     }
 }
 
+/// Reads a list of sources, of one node or of several.
+pub fn sources(text: &str) -> Option<SourceList> {
+    let flat: Flat = serde_json::from_str(text).ok()?;
+    Some(SourceList { sources: flat.sources?, next: None, unreachable: flat.unreachable.unwrap_or_default() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::state::source::tests::source;
     use anode_shared::source::SourceState;
+
+    #[test]
+    fn it_reads_lists_of_sources() {
+        let silent = Unreachable { id: "i".to_owned(), name: "n".to_owned(), detail: "d".to_owned() };
+        for unreachable in [vec![silent], Vec::new()] {
+            let list = SourceList { sources: vec![source("a", SourceState::Live)], next: None, unreachable };
+            assert_eq!(sources(&serde_json::to_string(&list).unwrap()), Some(list));
+        }
+        assert_eq!(sources(r#"{"peers":[]}"#), None);
+    }
 
     #[test]
     fn it_reads_what_the_node_writes() {

@@ -10,10 +10,14 @@ pub enum Route {
     Overview,
     /// All sources.
     Sources,
+    /// The sources of another node, by its peer id, or of `all`.
+    Others(String),
     /// The form for a new source.
     NewSource,
     /// The form for a source that is there.
     EditSource(String),
+    /// All nodes.
+    Mesh,
     /// All topics.
     Topics,
     /// The live records.
@@ -23,8 +27,13 @@ pub enum Route {
 }
 
 /// The entries of the navigation: the path, and its name.
-pub const SECTIONS: [(&str, &str); 4] =
-    [("/", "Overview"), ("/sources", "Sources"), ("/topics", "Topics"), ("/records", "Records")];
+pub const SECTIONS: [(&str, &str); 5] = [
+    ("/", "Overview"),
+    ("/sources", "Sources"),
+    ("/topics", "Topics"),
+    ("/records", "Records"),
+    ("/mesh", "Mesh"),
+];
 
 impl Route {
     /// Reads a path. Names of sources need no decoding.
@@ -35,6 +44,7 @@ impl Route {
             ["sources"] => Self::Sources,
             ["sources", "new"] => Self::NewSource,
             ["sources", name, "edit"] => Self::EditSource(name.to_owned()),
+            ["mesh"] => Self::Mesh,
             ["topics"] => Self::Topics,
             ["records"] => Self::Records,
             _ => Self::Unknown,
@@ -46,8 +56,10 @@ impl Route {
         match self {
             Self::Overview => "Overview".to_owned(),
             Self::Sources => "Sources".to_owned(),
+            Self::Others(_) => "Sources in the mesh".to_owned(),
             Self::NewSource => "New source".to_owned(),
             Self::EditSource(name) => format!("Edit {name}"),
+            Self::Mesh => "Mesh".to_owned(),
             Self::Topics => "Topics".to_owned(),
             Self::Records => "Live records".to_owned(),
             Self::Unknown => "No such page".to_owned(),
@@ -58,7 +70,8 @@ impl Route {
     pub fn section(&self) -> &'static str {
         match self {
             Self::Overview => "/",
-            Self::Sources | Self::NewSource | Self::EditSource(_) => "/sources",
+            Self::Sources | Self::Others(_) | Self::NewSource | Self::EditSource(_) => "/sources",
+            Self::Mesh => "/mesh",
             Self::Topics => "/topics",
             Self::Records => "/records",
             Self::Unknown => "",
@@ -85,7 +98,10 @@ impl Location {
 
     /// The page.
     pub fn route(&self) -> Route {
-        Route::of(&self.path)
+        match (Route::of(&self.path), self.value("node")) {
+            (Route::Sources, Some(node)) => Route::Others(node),
+            (route, _) => route,
+        }
     }
 
     /// The value of one name in the query.
@@ -109,6 +125,7 @@ mod tests {
             ("/sources/new/edit", Route::EditSource("new".to_owned()), "/sources"),
             ("/sources/a-b_1/edit", Route::EditSource("a-b_1".to_owned()), "/sources"),
             ("/topics", Route::Topics, "/topics"),
+            ("/mesh", Route::Mesh, "/mesh"),
             ("/records", Route::Records, "/records"),
             ("/sources/a", Route::Unknown, ""),
             ("/nothing", Route::Unknown, ""),
@@ -123,6 +140,8 @@ mod tests {
         assert_eq!((location.path.as_str(), location.query.as_str()), ("/sources/new", "?from=a%20b&x=1"));
         assert_eq!(location.value("from").as_deref(), Some("a b"));
         assert_eq!(location.value("y"), None);
+        assert_eq!(Location::of("/sources?node=all").route(), Route::Others("all".to_owned()));
+        assert_eq!(Location::of("/mesh?node=x").route(), Route::Mesh);
         assert_eq!(Location::of("/topics"), Location { path: "/topics".to_owned(), query: String::new() });
     }
 }

@@ -36,6 +36,9 @@ pub fn shape(state: SourceState) -> State {
     }
 }
 
+/// The rank of what deserves a look last.
+pub const LAST_RANK: u8 = 6;
+
 /// In which order states deserve a look.
 pub fn rank(state: SourceState) -> u8 {
     match state {
@@ -45,7 +48,7 @@ pub fn rank(state: SourceState) -> u8 {
         SourceState::Stale => 3,
         SourceState::Connecting => 4,
         SourceState::Live => 5,
-        SourceState::Paused => 6,
+        SourceState::Paused => LAST_RANK,
     }
 }
 

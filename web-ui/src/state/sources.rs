@@ -1,16 +1,15 @@
 //! The sources as the node last said they are, and which of them are shown.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anode_shared::source::{SourceState, SourceView};
 
 use super::question::{pairs, percent};
-use super::source::{STATES, rank};
+use super::source::{LAST_RANK, STATES, rank};
 
 /// All sources of the node, by name.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Sources(BTreeMap<String, Arc<SourceView>>);
+pub struct Sources(Vec<Arc<SourceView>>);
 
 impl Sources {
     /// Takes what changed. The first message of a connection is the whole truth.
@@ -19,16 +18,26 @@ impl Sources {
             self.0.clear();
         }
         for name in removed {
-            self.0.remove(name);
+            if let Ok(place) = self.place(name) {
+                self.0.remove(place);
+            }
         }
         for source in changed {
-            self.0.insert(source.definition.name.clone(), Arc::new(source));
+            match self.place(&source.definition.name) {
+                Ok(place) => self.0[place] = Arc::new(source),
+                Err(place) => self.0.insert(place, Arc::new(source)),
+            }
         }
+    }
+
+    /// Where the source of that name stands, or would.
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|source| source.definition.name.as_str().cmp(name))
     }
 
     /// The source of that name.
     pub fn get(&self, name: &str) -> Option<Arc<SourceView>> {
-        self.0.get(name).cloned()
+        self.place(name).ok().map(|place| Arc::clone(&self.0[place]))
     }
 
     /// How many there are.
@@ -43,21 +52,28 @@ impl Sources {
 
     /// The names of those that a filter lets through.
     pub fn matching(&self, filter: &Filter) -> Vec<String> {
-        let chosen = self.0.values().filter(|source| filter.takes(source));
+        let chosen = self.0.iter().filter(|source| filter.takes(source));
         chosen.map(|source| source.definition.name.clone()).collect()
     }
 
     /// How many are in each state; states that no source is in are left out.
     pub fn counts(&self) -> Vec<(SourceState, usize)> {
-        let in_state = |state| self.0.values().filter(|source| source.status.state == state).count();
+        let in_state = |state| self.0.iter().filter(|source| source.status.state == state).count();
         STATES.into_iter().map(|state| (state, in_state(state))).filter(|(_, count)| *count > 0).collect()
     }
 
     /// The names of the `most` that somebody should look at first: trouble before health, then by name.
     pub fn first(&self, most: usize) -> Vec<String> {
-        let mut all: Vec<&Arc<SourceView>> = self.0.values().collect();
-        all.sort_by_key(|source| rank(source.status.state));
-        all.into_iter().take(most).map(|source| source.definition.name.clone()).collect()
+        // By looking once for each state: the standard library's sort is a hundredth of the whole page.
+        let mut first = Vec::new();
+        for looked_for in 0..=LAST_RANK {
+            for source in &self.0 {
+                if rank(source.status.state) == looked_for && first.len() < most {
+                    first.push(source.definition.name.clone());
+                }
+            }
+        }
+        first
     }
 }
 
@@ -130,6 +146,9 @@ mod tests {
         assert_eq!(sources.counts(), [(SourceState::Live, 2)]);
         sources.merge(vec![source("d", SourceState::Live)], &[], true);
         assert_eq!((sources.len(), sources.get("a-btc")), (1, None));
+        sources.merge(vec![source("e", SourceState::Live), source("c", SourceState::Live)], &[], false);
+        assert_eq!(sources.matching(&Filter::default()), ["c", "d", "e"]);
+        assert_eq!(sources.get("e").map(|source| source.definition.name.clone()).as_deref(), Some("e"));
     }
 
     #[test]

@@ -19,15 +19,15 @@ use crate::state::link::Link;
 pub struct Watch {
     page: Page,
     line: OnceCell<Line>,
-    /// Whether the next events, and the next sources, are the first of a connection.
-    is_first: [Cell<bool>; 2],
+    /// Whether the next events, sources and peers are the first of a connection.
+    is_first: [Cell<bool>; 3],
 }
 
 impl Watch {
     /// Opens the stream.
     pub fn open(page: Page) -> Rc<Self> {
-        let watch =
-            Rc::new(Self { page, line: OnceCell::new(), is_first: [Cell::new(true), Cell::new(true)] });
+        let is_first = [const { Cell::new(true) }; 3];
+        let watch = Rc::new(Self { page, line: OnceCell::new(), is_first });
         watch.line.get_or_init(|| Line::new(Rc::clone(&watch) as Rc<dyn Owner>)).open();
         watch
     }
@@ -73,6 +73,7 @@ impl Owner for Watch {
         match heard::read(&text) {
             Some(status::Watch::Status(status)) => {
                 self.page.heard_at.set(browser::now());
+                self.page.nodes.update(|nodes| nodes.look(&status));
                 self.page.status.set(Some(*status));
             }
             Some(status::Watch::Events { events: news }) => {
@@ -85,7 +86,11 @@ impl Owner for Watch {
                     kept.get_or_insert_default().merge(sources, &removed, is_first);
                 });
             }
-            Some(status::Watch::Peers { .. }) | None => {}
+            Some(status::Watch::Peers { peers, removed }) => {
+                let is_first = self.is_first[2].replace(false);
+                self.page.nodes.update(|nodes| nodes.merge(peers, &removed, is_first));
+            }
+            None => {}
         }
         self.with_line(Line::works);
     }
