@@ -2,7 +2,7 @@
 
 use anode_shared::publish::Ack;
 use anode_shared::source::{FieldError, SourceDefinition, SourceList, SourceTest, SourceView};
-use anode_shared::status::TopicStatus;
+use anode_shared::status::{Event, TopicStatus, Watch};
 use js_sys::Promise;
 use leptos::prelude::window;
 use serde::Deserialize;
@@ -165,6 +165,18 @@ pub async fn sources_of(node: &str) -> Result<SourceList, Problem> {
     let path = format!("/api/v1/sources?node={}", percent(node));
     let answer = request("GET", &path, None, token()).await?;
     heard::sources(&answer).ok_or_else(|| unreadable(&answer))
+}
+
+/// All events that the node remembers, newest first.
+///
+/// # Errors
+/// With what the node said, or that it is not there.
+pub async fn events() -> Result<Vec<Event>, Problem> {
+    let answer = request("GET", "/api/v1/events?limit=1000", None, token()).await?;
+    match heard::read(&answer) {
+        Some(Watch::Events { events }) => Ok(events),
+        _ => Err(unreadable(&answer)),
+    }
 }
 
 /// Registers a source, or replaces the one of its name.

@@ -11,7 +11,7 @@ use axum::routing::get;
 include!(concat!(env!("OUT_DIR"), "/dashboard.rs"));
 
 /// The dashboard's pages: each is the same file as `/`, which reads its own address.
-const PAGES: [&str; 5] = ["/sources", "/sources/new", "/sources/{name}/edit", "/topics", "/records"];
+const PAGES: [&str; 6] = ["/sources", "/sources/new", "/sources/{name}/edit", "/topics", "/records", "/mesh"];
 
 /// One file in its forms; the build script lists all of them in `DASHBOARD`.
 #[derive(Debug)]

@@ -1,7 +1,9 @@
 //! The mesh: every node, a picture of them, and what happened among them.
 
 use leptos::prelude::*;
+use leptos::task::spawn_local;
 
+use crate::api;
 use crate::browser;
 use crate::components::el::{el, list, live, memo, part, said, show_more, skeleton, together};
 use crate::components::events::Events;
@@ -11,6 +13,7 @@ use crate::components::page;
 use crate::components::steps::Snippet;
 use crate::components::title::title;
 use crate::state::command::second;
+use crate::state::events::{MESH, complete};
 use crate::state::mesh::{CELLS, Nodes};
 use crate::state::number::{count, whole};
 
@@ -26,6 +29,12 @@ pub fn MeshPage() -> impl IntoView {
         let id = chosen.get();
         if !id.is_empty() {
             browser::focus(row_id(&id));
+        }
+    });
+    spawn_local(async move {
+        // Where that fails, what was pushed is all that is shown.
+        if let Ok(all) = api::events().await {
+            page.events.update(|kept| complete(kept, all));
         }
     });
     let is_told = memo(move || page.nodes.with(Nodes::is_told));
@@ -63,7 +72,7 @@ pub fn MeshPage() -> impl IntoView {
                 el("div")
                     .class("aside")
                     .put(view! { <MeshPicture chosen /> })
-                    .put(view! { <Events of="gossip" /> }),
+                    .put(view! { <Events of=MESH /> }),
             )
             .view(),
     ])

@@ -4,8 +4,11 @@ use anode_shared::status::Event;
 
 use super::row::short;
 
-/// How many events are kept: what is older is in `/api/v1/events`.
+/// How many events are kept of the mesh, and of all else together: busy sources do not push out who died. What is older is in
+/// `/api/v1/events`.
 pub const KEPT: usize = 50;
+/// The component that tells of the mesh.
+pub const MESH: &str = "gossip";
 
 /// Puts `news` (newest first) before what the page has. The first events of a connection are the whole truth: a node
 /// that was started anew may count from one again.
@@ -15,8 +18,25 @@ pub fn merge(kept: &mut Vec<Event>, mut news: Vec<Event>, is_first: bool) {
     }
     kept.retain(|event| news.iter().all(|new| new.id != event.id));
     news.append(kept);
-    news.truncate(KEPT);
     *kept = news;
+    bound(kept);
+}
+
+/// Puts what happened before behind what the page has; `all` is newest first too.
+pub fn complete(kept: &mut Vec<Event>, all: Vec<Event>) {
+    let newest = all.first().map_or(0, |event| event.id);
+    kept.retain(|event| event.id > newest);
+    kept.extend(all);
+    bound(kept);
+}
+
+fn bound(kept: &mut Vec<Event>) {
+    let mut left = [KEPT; 2];
+    kept.retain(|event| {
+        let left = &mut left[usize::from(event.component == MESH)];
+        *left = left.wrapping_sub(1);
+        *left < KEPT
+    });
 }
 
 /// A sentence with the peer ids in it cut to their ends.
@@ -75,5 +95,24 @@ mod tests {
     fn it_is_bounded() {
         let many: Vec<u64> = (0..80).rev().collect();
         check(&[], &many, true, &many[..KEPT]);
+    }
+
+    #[test]
+    fn it_keeps_what_happened_in_the_mesh_beside_all_else() {
+        let of_mesh = |ids: &[u64]| {
+            let mut events = events(ids);
+            events.iter_mut().for_each(|event| event.component = MESH.to_owned());
+            events
+        };
+        let mut list = of_mesh(&[2, 1]);
+        merge(&mut list, events(&(10..200).rev().collect::<Vec<_>>()), false);
+        let ids: Vec<u64> = list.iter().map(|event| event.id).collect();
+        assert_eq!((ids.len(), &ids[KEPT..]), (KEPT + 2, &[2, 1][..]));
+        // What came while all of it was asked for stays on top.
+        let mut list = events(&[9, 7]);
+        complete(&mut list, [events(&[8, 7]), of_mesh(&[3])].concat());
+        assert_eq!(list.iter().map(|event| event.id).collect::<Vec<_>>(), [9, 8, 7, 3]);
+        complete(&mut list, Vec::new());
+        assert_eq!(list.len(), 4);
     }
 }

@@ -125,6 +125,7 @@ async fn it_answers_every_page_with_the_same_file() {
         ("/sources/new", 200),
         ("/sources/coinbase-btc/edit", 200),
         ("/topics", 200),
+        ("/mesh", 200),
         ("/records?topics=a.*", 200),
         ("/sources/coinbase-btc", 404),
         ("/nothing", 404),
