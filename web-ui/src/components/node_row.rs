@@ -32,6 +32,10 @@ pub fn NodeRow(
     let state = memo(move || with(key, |_, node| node.state.word()));
     let age = move || {
         let since = of(|_, node| node.since.clone());
+        // Of itself, the node says elsewhere how long it is up.
+        if since.is_empty() {
+            return since;
+        }
         span(((page.now.get() - millis(&since)) / 1e3).max(0.0))
     };
     let target =

@@ -50,7 +50,7 @@ impl Nodes {
             version: node.version.clone(),
             addresses: node.addresses.clone(),
             state: PeerState::Alive,
-            since: of.gossip.since.clone(),
+            since: String::new(),
             last_seen: String::new(),
             connected: false,
             rtt_ms: None,
