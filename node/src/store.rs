@@ -33,6 +33,8 @@ mod borrowed;
 mod damage;
 
 #[cfg(test)]
+pub(crate) mod driven;
+#[cfg(test)]
 mod tests;
 
 use std::future::Future;
@@ -40,7 +42,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::task::{Context, Poll};
 
 use anode_shared::batch::Proof;
@@ -69,7 +71,7 @@ pub use shared::{Counters, Refused};
 
 use in_flight::Queued;
 use shared::Shared;
-use writer::{Command, Reply};
+use writer::{Command, Reply, Writer};
 
 /// How long a record is waited for that this node dropped and a peer may still have.
 const LENDING: std::time::Duration = std::time::Duration::from_secs(3);
@@ -179,17 +181,28 @@ impl Store {
         key: SigningKey,
         holders: Arc<dyn Holders>,
     ) -> anyhow::Result<Self> {
-        let origin = Origin(key.verifying_key().to_bytes());
-        let (shared, writer) = recovery::open(disk, options, key, holders)?;
-        let (commands, queue) = sync_channel(in_flight::QUEUE + 1);
-        let syncing = shared.clone();
+        let (store, writer, queue) = Self::prepare(disk, options, key, holders)?;
+        let syncing = store.shared.clone();
         std::thread::Builder::new().name("store-sync".into()).spawn(move || syncing.commit.run())?;
         std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&queue))?;
-        let indexing = shared.clone();
+        let indexing = store.shared.clone();
         std::thread::Builder::new()
             .name("store-index".into())
             .spawn(move || recovery::look_through(&indexing))?;
-        Ok(Self { shared, commands, origin })
+        Ok(store)
+    }
+
+    /// The store, and what its writer works with.
+    fn prepare(
+        disk: Arc<dyn Disk>,
+        options: StoreOptions,
+        key: SigningKey,
+        holders: Arc<dyn Holders>,
+    ) -> anyhow::Result<(Self, Writer, Receiver<Command>)> {
+        let origin = Origin(key.verifying_key().to_bytes());
+        let (shared, writer) = recovery::open(disk, options, key, holders)?;
+        let (commands, queue) = sync_channel(in_flight::QUEUE + 1);
+        Ok((Self { shared, commands, origin }, writer, queue))
     }
 
     /// Who signs the own logs.

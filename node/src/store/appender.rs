@@ -180,7 +180,7 @@ pub(crate) fn begin_segment(
     let segment = Segment::open(disk, id, when, before)?;
     segment.file.truncate(0)?;
     let checkpoint = codec::encode(&Checkpoint { format: FORMAT, order: order.clone() });
-    let salt = rand::random();
+    let salt = (options.random)();
     let head = Head { kind: Kind::Checkpoint, arrival: order.next, synced: 0, when, salt };
     let bytes = entry::encode(head, &checkpoint, 0);
     segment.file.write_at(&bytes, 0)?;

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anode_shared::ids::{LogKey, RecordId};
 use anode_shared::time::Micros;
@@ -32,6 +32,10 @@ pub struct StoreOptions {
     pub tail_bytes: usize,
     /// Gives the time.
     pub clock: Arc<dyn Fn() -> Micros + Send + Sync>,
+    /// Gives the moment by which it measures how long something is waited for.
+    pub moment: Arc<dyn Fn() -> Instant + Send + Sync>,
+    /// Gives random numbers, for what must differ from start to start.
+    pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl Default for StoreOptions {
@@ -48,6 +52,8 @@ impl Default for StoreOptions {
             in_flight_bytes: 32 << 20,
             tail_bytes: 16 << 20,
             clock: Arc::new(system_time),
+            moment: Arc::new(Instant::now),
+            random: Arc::new(rand::random::<u64>),
         }
     }
 }

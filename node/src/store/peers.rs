@@ -173,7 +173,7 @@ impl Store {
 
     /// What readers wait for, but for what peers lent already.
     pub fn wishes(&self) -> Vec<(LogKey, u64, u64)> {
-        let (now, mut peers) = (Instant::now(), self.shared.for_peers());
+        let (now, mut peers) = (self.shared.moment(), self.shared.for_peers());
         peers.borrowed.forget_old(now);
         let open = peers.wishes.open(now).into_iter();
         let lacks = |(key, from, to)| peers.borrowed.lacks(key, from, to).map(|(from, to)| (key, from, to));

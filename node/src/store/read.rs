@@ -141,7 +141,7 @@ impl Shared {
         let mut peers = self.for_peers();
         let wanted = below && peers.wishes.has(key, first, last);
         if wanted {
-            peers.borrowed.put(batch, Instant::now());
+            peers.borrowed.put(batch, self.moment());
         }
         wanted
     }
@@ -157,7 +157,7 @@ impl Shared {
             {
                 return None;
             }
-            self.for_peers().wishes.wish(key, seq, seq, now);
+            self.for_peers().wishes.wish(key, seq, seq, self.moment());
             std::thread::sleep(LOOK);
         }
     }

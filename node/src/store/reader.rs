@@ -101,7 +101,7 @@ impl Reader {
 
     /// What comes next, as far as it is in memory. Never blocks.
     pub fn poll(&mut self) -> Step {
-        let now = Instant::now();
+        let now = self.shared.moment();
         if !self.first.is_empty() || matches!(self.place.behind(now), Behind::Read(_)) {
             return Step { items: Vec::new(), then: Then::Blocking };
         }
@@ -174,7 +174,7 @@ impl Reader {
     /// What comes next, out of storage. Blocks.
     pub fn poll_storage(&mut self) -> Step {
         let mut out = Vec::new();
-        let result = match self.place.behind(Instant::now()) {
+        let result = match self.place.behind(self.shared.moment()) {
             _ if !self.first.is_empty() => self.read_first(&mut out),
             Behind::Read(key) => self.read_owed(key, &mut out),
             Behind::Wait | Behind::Nothing => self.read_arrivals(&mut out),
@@ -183,7 +183,7 @@ impl Reader {
             Ok(()) => Step { items: out, then: Then::More },
             Err(error) => {
                 tracing::error!(%error, "Failed to read storage");
-                Step { items: out, then: Then::Until(Instant::now() + LOOK_AGAIN) }
+                Step { items: out, then: Then::Until(self.shared.moment() + LOOK_AGAIN) }
             }
         }
     }
@@ -228,7 +228,7 @@ impl Reader {
     /// Whether what comes next is read from storage, whatever arrives meanwhile.
     pub fn wants_storage(&self) -> bool {
         !self.first.is_empty()
-            || matches!(self.place.behind(Instant::now()), Behind::Read(_))
+            || matches!(self.place.behind(self.shared.moment()), Behind::Read(_))
             || !self.shared.read_tail().holds(self.place.position)
     }
 
@@ -248,7 +248,7 @@ impl Reader {
             };
             let (hopeful, to) =
                 (first == Some(next), first.filter(|first| *first > next).map_or(to, |first| first - 1));
-            let now = Instant::now();
+            let now = self.shared.moment();
             if hopeful && self.place.wait(key, to, now, self.shared.options.gap_after) {
                 self.shared.for_peers().wishes.wish(key, next, to, now);
             } else {

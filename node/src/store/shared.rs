@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use anode_shared::cursor::Shard;
 use anode_shared::ids::{LogId, LogKey};
@@ -141,6 +142,11 @@ impl Shared {
             horizon: AtomicU64::new(0),
             squeezed: AtomicU64::new(0),
         }
+    }
+
+    /// The moment by which it is measured how long something is waited for.
+    pub(crate) fn moment(&self) -> Instant {
+        (self.options.moment)()
     }
 
     pub(crate) fn order(&self) -> MutexGuard<'_, Order> {

@@ -69,6 +69,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, appender: Appender, own: OwnLogs, dedupe: Dedupe) -> Self {
+        let housekept = shared.moment();
         Self {
             shared,
             appender,
@@ -77,7 +78,7 @@ impl Writer {
             holes: HashMap::new(),
             fresh: Vec::new(),
             floors: FloorsEntry::default(),
-            housekept: Instant::now(),
+            housekept,
         }
     }
 
@@ -100,14 +101,19 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.finish(),
             }
-            self.jump_over_holes();
-            self.lose_damaged();
-            self.housekeep();
+            self.tend();
         }
     }
 
+    /// Does what is due.
+    pub(crate) fn tend(&mut self) {
+        self.jump_over_holes();
+        self.lose_damaged();
+        self.housekeep();
+    }
+
     /// Takes all that is there together: while one batch was written the next one has grown.
-    fn gather(
+    pub(crate) fn gather(
         &mut self,
         first: Command,
         commands: &Receiver<Command>,
@@ -204,11 +210,12 @@ impl Writer {
             self.shared.counters.deduplicated.fetch_add(1, Ordering::Relaxed);
             return Ok(id);
         }
+        let random = u32::try_from((self.shared.options.random)() >> 32).unwrap_or_default();
         let own = self.own.of(record);
         if own.must_seal(record, now) {
             own.seal().map_or(Ok(()), |ready| self.write(ready))?;
         }
-        let id = self.own.of(record).add(record, now, rand::random());
+        let id = self.own.of(record).add(record, now, random);
         if let Some(key) = &record.dedupe {
             self.dedupe.insert(record.topic.as_str(), key, id, now);
             self.fresh.push((id.key, record.topic.as_str().into(), key.as_str().into()));
@@ -238,13 +245,13 @@ impl Writer {
 
     /// Looks after room and retention: now and then, and where a segment was sealed.
     fn housekeep(&mut self) {
-        let due = self.housekept.elapsed() >= HOUSEKEEPING;
+        let due = self.shared.moment().duration_since(self.housekept) >= HOUSEKEEPING;
         if !self.appender.has_rolled() && !due {
             return;
         }
         let now = (self.shared.options.clock)();
         if due {
-            self.housekept = Instant::now();
+            self.housekept = self.shared.moment();
             self.shared.look_at_room();
             self.seal_old(now);
         }

@@ -102,6 +102,7 @@ impl World {
 
     /// Tears the mesh in two, or heals it. Connections across are noticed to be gone after a while.
     pub(super) fn part(&mut self, side: Vec<u8>) {
+        self.parted += u64::from(side.iter().any(|side| *side != self.side[0]));
         self.side = side;
         let cut: Vec<(usize, usize)> =
             self.links.iter().filter(|(one, other)| !self.is_open(*one, *other)).copied().collect();

@@ -104,6 +104,10 @@ pub(super) struct World {
     pub(super) renewed: u64,
     pub(super) fetched: u64,
     pub(super) delivered: u64,
+    /// Messages that the weather took or sent twice, and partitions.
+    pub(super) lost: u64,
+    pub(super) doubled: u64,
+    pub(super) parted: u64,
 }
 
 impl World {
@@ -133,6 +137,9 @@ impl World {
             renewed: 0,
             fetched: 0,
             delivered: 0,
+            lost: 0,
+            doubled: 0,
+            parted: 0,
             dice: Dice::new(dice.roll()),
         };
         for number in 0..count {
@@ -239,8 +246,10 @@ impl World {
         let dead = gossip && self.dead_gossip.contains(&(from, to));
         let copies = if gossip && self.dice.below(1_000) < self.weather.double { 2 } else { 1 };
         if lost || dead {
+            self.lost += u64::from(lost);
             return;
         }
+        self.doubled += copies - 1;
         for _ in 0..copies {
             // Presence promises its times where beacons take half a second at most.
             let latest = if matches!(message, Message::Beacon(_)) { 200 } else { 1_500 };

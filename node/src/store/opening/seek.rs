@@ -88,7 +88,7 @@ impl Shared {
             } else if self.holders.first_of(seek.key, seq, seq).is_none() {
                 seek.low = seq + 1;
             } else {
-                self.for_peers().wishes.wish(seek.key, seq, seq, Instant::now());
+                self.for_peers().wishes.wish(seek.key, seq, seq, self.moment());
                 return Some(seq);
             }
         }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use anode_shared::batch::Header;
 use anode_shared::codec;
@@ -144,7 +143,7 @@ impl Writer {
 
     /// Goes on without what has been missing for too long.
     pub(super) fn jump_over_holes(&mut self) {
-        let now = Instant::now();
+        let now = self.shared.moment();
         let holes: Vec<(LogKey, u64, u64)> = self.shared.order().holes().collect();
         self.holes.retain(|(key, from), _| holes.iter().any(|(k, f, _)| (k, f) == (key, from)));
         let clock = (self.shared.options.clock)();
