@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use anode_shared::ids::LogKey;
 
+use super::history::Direction;
 use super::index::Stored;
 use super::loaded::Loaded;
 use super::order::What;
@@ -73,6 +74,20 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// All that is not stored around a hole, within bounds: somebody may have asked for a part of a batch, and a jump that ends
+    /// within one is never filled.
+    pub(crate) fn whole_hole(
+        &self,
+        key: LogKey,
+        (from, to): (u64, u64),
+        (lowest, highest): (u64, u64),
+    ) -> io::Result<(u64, u64)> {
+        let before = self.find(key, from, Direction::Desc)?.map(|(.., stored)| stored.last + 1);
+        let behind = self.find(key, to, Direction::Asc)?.map(|(.., stored)| stored.first - 1);
+        let whole = (before.unwrap_or(1).max(lowest), behind.unwrap_or(u64::MAX).min(highest));
+        Ok((whole.0.min(from), whole.1.max(to)))
     }
 
     /// What of a range no index names.

@@ -172,3 +172,32 @@ fn it_makes_an_index_anew_without_its_checkpoint() {
         store.drain();
     }
 }
+
+/// Whatever part of a damaged batch somebody asked for, the whole of it is missing then, or it would fit nowhere.
+#[test]
+fn it_takes_a_damaged_batch_again_whichever_of_its_records_was_asked_for() {
+    for asked in [4, 8, 13] {
+        let (disk, options) = (Memory::default(), StoreOptions { segment_bytes: 500, ..options() });
+        let (store, batches) = (open(&disk, &options), foreign(9, 5, &[3, 10, 4, 2]));
+        batches.iter().for_each(|batch| assert_eq!(accept(&store, batch), Verdict::Taken));
+        publish(&store, "a.b", 0..3);
+        for name in segments(&disk) {
+            disk.damage(&name, |bytes| {
+                let place = bytes.windows(batches[1].len()).position(|window| window == &batches[1][..]);
+                place.into_iter().for_each(|place| bytes[place + batches[1].len() - 1] ^= 1);
+            });
+        }
+        let key = Loaded::new(batches[1].clone()).unwrap().key();
+        let id = RecordId { key, seq: asked };
+        assert_eq!(store.record(&id).err(), Some(Missing::Gone(GapReason::Corrupt)), "{asked}");
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        while store.log(key).unwrap().missing.is_empty() {
+            assert!(std::time::Instant::now() < deadline, "{asked}: nothing is missing");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(store.log(key).unwrap().missing, [(4, 13)], "{asked}");
+        assert_eq!(accept(&store, &batches[1]), Verdict::Taken, "{asked}");
+        assert!(store.record(&id).is_ok() && store.log(key).unwrap().missing.is_empty());
+        store.drain();
+    }
+}

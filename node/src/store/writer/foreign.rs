@@ -127,6 +127,7 @@ impl Writer {
                 self.shared.order().logs.get(&key).map_or((1, 0), |log| (log.floor, log.head));
             let holes = self.shared.not_stored(key, from.max(floor), to.min(head)).unwrap_or_default();
             for (from, to) in holes {
+                let Ok((from, to)) = self.shared.whole_hole(key, (from, to), (floor, head)) else { continue };
                 let held = |seq| self.shared.holding(key, seq);
                 let before = from.checked_sub(1).and_then(held).map(|batch| hash_of(&batch));
                 let behind = held(to + 1).filter(|batch| batch.header().first == to + 1);
