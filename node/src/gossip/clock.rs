@@ -71,6 +71,15 @@ impl Clock {
             ours
         }
     }
+
+    /// Records older than this would be dropped at once: kept is what is younger than an age, and what the store keeps by our
+    /// clock. A floor that is raised stays: so peers' clocks only make the horizon earlier.
+    pub fn horizon(&self, ours: Micros, age: Micros, store: Micros) -> Micros {
+        let judged = self.judge(ours).min(ours);
+        let by_age = judged.saturating_sub(age);
+        // Where our clock is ahead, what the store keeps by it says nothing.
+        if judged == ours { by_age.max(store) } else { by_age }
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +132,24 @@ mod tests {
         }
         clock.forget(peer);
         assert_eq!((clock.offset(peer), clock.median()), (None, 0));
+    }
+
+    #[test]
+    fn it_never_wants_less_for_a_wrong_clock_of_others() {
+        let (age, full) = (100 * S, NOW - 10 * S.unsigned_abs());
+        for (offset, store, horizon) in [
+            (0, 0, -100),
+            (0, full, -10),
+            (30 * 86_400, 0, -100),
+            (30 * 86_400, full, -10),
+            (-60, 0, -160),
+            (-60, full, -160),
+        ] {
+            let mut clock = Clock::default();
+            clock.heard(Origin([1; 32]), NOW.saturating_add_signed(offset * S), NOW);
+            let expected = NOW.saturating_add_signed(horizon * S);
+            assert_eq!(clock.horizon(NOW, age.unsigned_abs(), store), expected, "{offset} s ahead, {store}");
+        }
     }
 
     #[test]

@@ -244,14 +244,10 @@ impl Driver {
         }
     }
 
-    /// Records older than this would be dropped at once: by age as the peers' clocks say, or because the store is full.
+    /// Records older than this would be dropped at once: by age, or because the store is full.
     fn horizon(&self) -> Micros {
         let age = Micros::try_from(self.config.retain_age.as_micros()).unwrap_or(Micros::MAX);
-        let now = crate::store::system_time();
-        let judged = self.clock.judge(now);
-        let by_age = judged.saturating_sub(age);
-        // The store counts by this node's own clock: where that is off, its age limit says nothing.
-        if judged == now { by_age.max(self.store.horizon()) } else { by_age }
+        self.clock.horizon(crate::store::system_time(), age, self.store.horizon())
     }
 
     /// Tells the planner what changed in the store since it last looked.
