@@ -19,6 +19,8 @@ pub const MAX_BEACON: usize = 16 << 10;
 pub const MAX_TEXT: usize = 320;
 /// The most addresses, own heads, links and shards in a beacon, each.
 pub const MAX_LIST: usize = 64;
+/// The shortest time between two beacons of a node: who said less would be taken for dead before any packet could be late.
+pub const MIN_INTERVAL_MS: u32 = 500;
 /// The longest time between two beacons of a node: beyond, nobody could tell silence from death.
 pub const MAX_INTERVAL_MS: u32 = 60_000;
 /// Bytes of a signature.
@@ -198,14 +200,14 @@ impl Beacon {
         }
         let components = self.components.iter().map(|component| &component.name);
         let mut texts = self.addresses.iter().chain([&self.name, &self.software]).chain(components);
-        if texts.any(|text| text.len() > MAX_TEXT) {
-            return Err("a text has more than 320 bytes");
+        if texts.any(|text| text.len() > MAX_TEXT || text.chars().any(char::is_control)) {
+            return Err("a text has at most 320 bytes, and no control characters");
         }
         if self.sequence == 0 || self.time > crate::time::MAX {
             return Err("sequence numbers run from 1, times end with the year 9999");
         }
-        if self.interval_ms == 0 || self.interval_ms > MAX_INTERVAL_MS {
-            return Err("the interval lies between 1 ms and 60 s");
+        if !(MIN_INTERVAL_MS..=MAX_INTERVAL_MS).contains(&self.interval_ms) {
+            return Err("the interval lies between 500 ms and 60 s");
         }
         if self.shards.iter().any(|(bits, value)| *bits > 16 || u64::from(*value) >> bits != 0) {
             return Err("a shard has at most 16 bits, and its number fits them");
@@ -270,11 +272,19 @@ mod tests {
     fn it_refuses_what_is_over_a_limit() {
         let key = SigningKey::from_bytes(&[3; 32]);
         let good = beacon(&key);
-        let cases: [(&str, Beacon); 10] = [
+        let named = |name: &str| Beacon { name: name.to_owned(), ..good.clone() };
+        for name in ["a b", "Änne", "節点"] {
+            assert_eq!(Beacon::open(&named(name).sign(&key)), Ok(named(name)));
+        }
+        let cases: [(&str, Beacon); 14] = [
             ("network", Beacon { network: String::new(), ..good.clone() }),
             ("long network", Beacon { network: "n".repeat(65), ..good.clone() }),
             ("sequence", Beacon { sequence: 0, ..good.clone() }),
             ("time", Beacon { time: u64::MAX, ..good.clone() }),
+            ("short interval", Beacon { interval_ms: MIN_INTERVAL_MS - 1, ..good.clone() }),
+            ("control characters", named("\u{1b}[2Jroot")),
+            ("a line's end", Beacon { software: "1\n2".into(), ..good.clone() }),
+            ("an address", Beacon { addresses: vec!["/ip4/1\u{7}".into()], ..good.clone() }),
             ("interval", Beacon { interval_ms: MAX_INTERVAL_MS + 1, ..good.clone() }),
             ("text", Beacon { name: "n".repeat(MAX_TEXT + 1), ..good.clone() }),
             ("list", Beacon { addresses: vec![String::new(); MAX_LIST + 1], ..good.clone() }),

@@ -33,7 +33,8 @@ const DRIFT: Duration = Duration::from_secs(60);
 const FORGET: Duration = Duration::from_secs(3_600);
 /// The most peers that are known: four times the largest mesh that was ever simulated here.
 const MOST_PEERS: usize = 4_096;
-/// Over which time beacons of another run must go on for it to be a twin and no echo of an earlier start.
+/// Over which time beacons of another run, signed since this one began, must go on for it to be a twin and no echo of an earlier
+/// start.
 const TWIN: Duration = Duration::from_secs(3);
 
 /// How long after its last beacon a twin is taken for stopped: beacons of a quiet one may be lost for a while.
@@ -220,6 +221,12 @@ impl Presence {
         self.own.is_some_and(|own| own.told && now.saturating_duration_since(own.last) < TWIN_GONE)
     }
 
+    /// Whether a beacon says more than is known, and not only again what anybody may have recorded.
+    pub fn is_news(&self, beacon: &Beacon) -> bool {
+        let newest = self.peers.get(&beacon.origin).map(|peer| (peer.beacon.run, peer.beacon.sequence));
+        beacon.origin != self.me && newest.is_none_or(|newest| (beacon.run, beacon.sequence) > newest)
+    }
+
     /// How often this node should speak.
     pub fn interval(&self) -> Duration {
         let there = self.peers.values().filter(|peer| peer.state <= PeerState::Suspect).count() as u64 + 1;
@@ -249,7 +256,7 @@ impl Presence {
     }
 
     fn own_beacon(&mut self, beacon: &Beacon, now: Instant, effects: &mut Vec<Effect>) {
-        if beacon.run != self.run && is_twin(&mut self.own, beacon, now) {
+        if beacon.run != self.run && is_twin(&mut self.own, beacon, self.run, now) {
             effects.push(Effect::Twin(self.me));
         }
     }
@@ -273,13 +280,14 @@ impl Presence {
         };
         let newest = (known.beacon.run, known.beacon.sequence);
         if beacon.run < newest.0 {
-            // A clock that was set back gives a run that looks older: whoever is gone may come back so.
+            // A clock that was set back gives a run that looks older: whoever is gone may come back so, but not by what others
+            // recorded of it.
             let goes_on =
                 known.other.is_some_and(|other| other.run == beacon.run && beacon.sequence > other.sequence);
-            if is_twin(&mut known.other, &beacon, now) && known.state <= PeerState::Suspect {
+            if is_twin(&mut known.other, &beacon, newest.0, now) && known.state <= PeerState::Suspect {
                 effects.push(Effect::Twin(peer));
             }
-            if !(goes_on && known.state > PeerState::Suspect) {
+            if !(goes_on && known.connected && known.state > PeerState::Suspect) {
                 return;
             }
         } else if (beacon.run, beacon.sequence) <= newest {
@@ -342,7 +350,9 @@ impl Presence {
     }
 
     fn closed(&mut self, peer: Origin, now: Instant, effects: &mut Vec<Effect>) {
-        self.connected.remove(&peer);
+        if !self.connected.remove(&peer) {
+            return;
+        }
         let Some(known) = self.peers.get_mut(&peer) else { return };
         known.connected = false;
         known.closed = Some(now);
@@ -376,15 +386,16 @@ fn change(peer: Origin, known: &mut Peer, to: PeerState, now: Instant, effects: 
     }
 }
 
-/// Notes a beacon of another run. Says once whether that run goes on beside the newest.
-fn is_twin(other: &mut Option<Other>, beacon: &Beacon, now: Instant) -> bool {
+/// Notes a beacon of another run than the newest. Says once whether that run goes on beside it.
+fn is_twin(other: &mut Option<Other>, beacon: &Beacon, newest: u64, now: Instant) -> bool {
+    let since = beacon.time > (newest >> 32) * 1_000_000;
     match other {
         Some(known) if known.run == beacon.run => {
             let news = beacon.sequence > known.sequence;
             if news {
                 (known.sequence, known.last) = (beacon.sequence, now);
             }
-            let twin = news && !known.told && now.saturating_duration_since(known.first) >= TWIN;
+            let twin = news && since && !known.told && now.saturating_duration_since(known.first) >= TWIN;
             known.told |= twin;
             twin
         }

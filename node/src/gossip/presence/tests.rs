@@ -162,7 +162,49 @@ fn it_passes_over_what_is_old() {
 fn it_lets_one_come_back_whose_clock_was_set_back() {
     let mut events = vec![(0, says(7, 5, 0))];
     events.extend((0..4).map(|n| (10_000 + n * 2_000, says(6, n + 1, n * 2_000))));
-    check("back", events, 16_000, &[(0, Alive), (5_000, Suspect), (9_000, Dead), (12_000, Alive)]);
+    let gone = [(0, Alive), (5_000, Suspect), (9_000, Dead)];
+    check("recorded words of an earlier start", events.clone(), 16_000, &gone);
+    events.push((9_500, Event::Connected(A)));
+    check("back", events, 16_000, &[&gone[..], &[(12_000, Alive)]].concat());
+}
+
+#[test]
+fn it_tells_news_from_what_was_recorded() {
+    let mut presence = Presence::new(ME, 50);
+    presence.handle(says(7, 5, 0), Instant::now());
+    for (origin, run, sequence, news) in [
+        (A, 7, 6, true),
+        (A, 8, 1, true),
+        (A, 7, 5, false),
+        (A, 7, 4, false),
+        (A, 6, 900, false),
+        (Origin([2; 32]), 1, 1, true),
+        (ME, 51, 1, false),
+    ] {
+        assert_eq!(presence.is_news(&beacon(origin, run, sequence, 0)), news, "{origin} {run} {sequence}");
+    }
+}
+
+#[test]
+fn it_takes_no_recorded_words_for_a_twin() {
+    // Runs that began 100 s and 10 s before the first beacon's time.
+    let run = |before: u64| (1_795_000_000 - before) << 32 | 77;
+    for (what, origin, newest) in [("this node", ME, None), ("a peer", A, Some(run(10)))] {
+        for (signed, twins) in [("before", 0), ("after", 1)] {
+            let start = Instant::now();
+            let mut presence = Presence::new(ME, run(10));
+            newest.map(|run| presence.handle(Event::Beacon(beacon(origin, run, 1, 0)), start));
+            let mut told = 0;
+            for n in 0..10 {
+                let sent = beacon(origin, run(100), n + 1, n * 500);
+                let time = sent.time - if signed == "before" { 60_000_000 } else { 0 };
+                let sent = Arc::new(Beacon { time, ..(*sent).clone() });
+                let effects = presence.handle(Event::Beacon(sent), start + Duration::from_millis(n * 500));
+                told += effects.iter().filter(|effect| matches!(effect, Effect::Twin(_))).count();
+            }
+            assert_eq!(told, twins, "{what}: signed {signed} its newest start");
+        }
+    }
 }
 
 #[test]
