@@ -96,6 +96,7 @@ impl Asked {
             next: None,
             unreachable: Vec::new(),
         };
+        let after = ask.after.clone();
         let mut list = if self.origin != app.node.id {
             let json = app.gossip.sources_of(self.origin, ask).await?;
             serde_json::from_slice(&json).map_err(|_| Untold::NoList)?
@@ -104,6 +105,7 @@ impl Asked {
         } else {
             own(app, masked, ask.after.as_deref(), usize::try_from(ask.most).unwrap_or(MOST))
         };
+        go_on(&mut list, after.as_deref());
         for source in &mut list.sources {
             source.node = Some(self.node.clone());
         }
@@ -112,6 +114,14 @@ impl Asked {
 
     fn unreachable(&self, why: Untold) -> Unreachable {
         Unreachable { id: self.node.id.clone(), name: self.node.name.clone(), detail: why.to_string() }
+    }
+}
+
+/// Leaves of a page what lies behind a name: whatever a node answers, each of its pages leads on, or is its last.
+fn go_on(list: &mut SourceList, after: Option<&str>) {
+    list.sources.retain(|source| after.is_none_or(|after| source.definition.name.as_str() > after));
+    if list.sources.is_empty() {
+        list.next = None;
     }
 }
 
@@ -250,6 +260,35 @@ mod tests {
         ] {
             let list: SourceList = serde_json::from_slice(&written(views(), more, room)).unwrap();
             assert_eq!((names(&list), list.next.as_deref()), (told.to_vec(), next), "{room} {more}");
+        }
+    }
+
+    #[test]
+    fn it_ends_whatever_a_node_answers() {
+        type Answer = fn(Option<&str>) -> Vec<&'static str>;
+        let answers: [(&str, Answer); 3] = [
+            ("the same again", |_| vec!["a", "b"]),
+            ("nothing, and more", |_| Vec::new()),
+            ("in circles", |after| if after == Some("b") { vec!["a"] } else { vec!["b"] }),
+        ];
+        for (what, answer) in answers {
+            let (mut after, mut pages) = (None::<String>, 0);
+            loop {
+                let sources = answer(after.as_deref()).into_iter().map(view).collect();
+                let next = Some("x".to_owned());
+                let mut list = SourceList { sources, next, unreachable: Vec::new() };
+                go_on(&mut list, after.as_deref());
+                let asked =
+                    Asked { origin: Origin([3; 32]), node: SourceNode { id: "3".into(), name: "n".into() } };
+                let one = Whose::Node(asked.origin);
+                let page = put_together(one, std::iter::once((asked, Ok(list))), 10);
+                pages += 1;
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+                assert!(pages < 10, "{what}");
+            }
         }
     }
 
