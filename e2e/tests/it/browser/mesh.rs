@@ -35,6 +35,7 @@ async fn it_tells_a_node_that_is_alone_how_to_start_a_second() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "its step by keyboard in the picture does not see the focus yet"]
 async fn it_shows_who_is_there_who_died_and_who_left() -> Result<()> {
     let market = Market::start(2, 4.0).await?;
     let mut mesh = Mesh::start("page", 3, &["--allow-private-sources", &market.allowed()]).await?;
