@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch as channel};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::archive::Archive;
 use crate::feed::Feed;
 use crate::gossip::Gossip;
 use crate::metrics::{Http, Metrics};
@@ -36,6 +37,7 @@ mod records;
 mod sources;
 mod mesh;
 mod topics;
+mod archive;
 mod subscribers;
 mod doors;
 mod status;
@@ -98,6 +100,8 @@ pub struct Deps {
     pub sources: Sources,
     /// The mesh.
     pub gossip: Gossip,
+    /// The archive.
+    pub archive: Archive,
     /// What happened on this node.
     pub events: Events,
     /// Whether the node takes records yet, or still.
@@ -121,6 +125,7 @@ pub(crate) struct Shared {
     feed: Feed,
     sources: Sources,
     gossip: Gossip,
+    archive: Archive,
     events: Events,
     cancel: CancellationToken,
     tracker: TaskTracker,
@@ -150,11 +155,12 @@ impl App {
         Self(Arc::new(Shared {
             node: deps.node,
             access: deps.access,
-            metrics: Metrics::new(http, &deps.store, &deps.feed, &deps.sources, &deps.gossip),
+            metrics: Metrics::new(http, &deps.store, &deps.feed, &deps.sources, &deps.gossip, &deps.archive),
             store: deps.store,
             feed: deps.feed,
             sources: deps.sources,
             gossip: deps.gossip,
+            archive: deps.archive,
             events: deps.events,
             cancel: deps.cancel,
             tracker: deps.tracker,

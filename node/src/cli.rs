@@ -22,6 +22,7 @@ mod read;
 mod tail;
 mod publish;
 mod verify;
+mod archive;
 mod source;
 mod demo_feed;
 
@@ -50,7 +51,7 @@ struct Cli {
 enum Said {
     /// Start a node
     #[command(after_help = run::EXAMPLES)]
-    Run(Options),
+    Run(Box<Options>),
     /// Say what the node reads by itself: REST, SSE and WebSocket feeds
     #[command(subcommand, after_help = source::EXAMPLES)]
     Source(source::SourceSaid),
@@ -75,6 +76,9 @@ enum Said {
     /// List the nodes of the mesh that this one knows
     #[command(after_help = peers::EXAMPLES)]
     Peers(Reach),
+    /// Look at the archive in Cassandra
+    #[command(subcommand, after_help = archive::EXAMPLES)]
+    Archive(archive::ArchiveSaid),
     /// Make the key of a private network
     #[command(after_help = peers::KEY_EXAMPLES)]
     NetworkKey(peers::KeyArgs),
@@ -252,6 +256,7 @@ async fn dispatch(said: Said, config: Option<(Config, Vec<config::Setting>)>) ->
         Said::Verify(args) => done(verify::verify(&args).await),
         Said::Status(args) => done(status::status(&args).await),
         Said::Peers(args) => done(peers::peers(&args).await),
+        Said::Archive(said) => archive::archive(&said).await,
         Said::NetworkKey(args) => done(peers::network_key(&args)),
         Said::Health(args) => status::health(&args).await,
         Said::Link(args) => done(status::link(&args)),

@@ -12,7 +12,9 @@ pub mod units;
 pub mod file;
 pub mod sources;
 pub mod mesh;
+pub mod archive;
 
+pub use archive::ArchiveConfig;
 pub use file::File;
 pub use mesh::MeshConfig;
 pub use sources::SourceConfig;
@@ -71,6 +73,9 @@ pub struct Options {
     /// Refuse publishes (507) where the disk has less left than this
     #[arg(long, env = "ANODE_RESERVE_DISK", allow_negative_numbers = true, value_name = "BYTES", default_value = "1GiB", value_parser = units::bytes)]
     pub reserve_disk: u64,
+    /// The archive.
+    #[command(flatten)]
+    pub archive: archive::CassandraOptions,
     /// Take the admin token from this file; without it one is made in the data directory
     #[arg(long, env = "ANODE_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
@@ -135,6 +140,8 @@ pub struct Config {
     pub demo: bool,
     /// The mesh.
     pub mesh: MeshConfig,
+    /// The archive, where there is one.
+    pub archive: Option<ArchiveConfig>,
 }
 
 /// The HTTP side's part of the configuration.
@@ -261,6 +268,7 @@ impl Config {
                 announce: options.announce,
                 no_mdns: options.no_mdns,
             },
+            archive: options.archive.config(),
         })
     }
 }

@@ -12,6 +12,7 @@ pub mod expression;
 pub mod pipeline;
 pub mod gossip;
 pub mod known;
+pub mod archive;
 pub mod feed;
 pub mod api;
 pub mod metrics;

@@ -14,11 +14,13 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::archive::Archive;
 use crate::feed::{ACK_SECONDS, Feed};
 use crate::gossip::Gossip;
 use crate::source::Sources;
 use crate::store::Store;
 
+mod archive;
 mod gossip;
 mod process;
 mod sources;
@@ -35,12 +37,20 @@ pub struct Metrics(Registry);
 
 impl Metrics {
     /// A registry of every stage and the process.
-    pub fn new(http: &Arc<Http>, store: &Store, feed: &Feed, sources: &Sources, gossip: &Gossip) -> Self {
+    pub fn new(
+        http: &Arc<Http>,
+        store: &Store,
+        feed: &Feed,
+        sources: &Sources,
+        gossip: &Gossip,
+        archive: &Archive,
+    ) -> Self {
         let mut registry = Registry::default();
         http.register(registry.sub_registry_with_prefix("anode_http"));
         registry.register_collector(Box::new(sources::SourceFigures(sources.clone())));
         registry.register_collector(Box::new(StoreFigures(store.clone())));
         registry.register_collector(Box::new(FeedFigures(feed.clone())));
+        registry.register_collector(Box::new(archive::ArchiveFigures(archive.clone(), store.clone())));
         registry.register_collector(Box::new(gossip::GossipFigures(gossip.clone())));
         let help = "From the store's taking records of sockets to their ack";
         registry.register("anode_feed_ack_seconds", help, feed.acks());
@@ -301,7 +311,8 @@ mod tests {
         let open = http.connection();
         let store = crate::api::tests::store();
         let (feed, sources) = (Feed::new(store.clone()), crate::api::tests::sources(&store));
-        let text = Metrics::new(&http, &store, &feed, &sources, &Gossip::alone()).text().unwrap();
+        let text =
+            Metrics::new(&http, &store, &feed, &sources, &Gossip::alone(), &Archive::off()).text().unwrap();
         for line in [
             "anode_http_requests_total{method=\"GET\",route=\"/livez\",status=\"200\"} 1",
             "anode_http_request_duration_seconds_bucket{le=\"0.0025\",route=\"/livez\"} 1",

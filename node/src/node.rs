@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use crate::api::auth::Access;
 use crate::api::{Deps, Events, Gate, NodeInfo, Phase, list_sources};
+use crate::archive::{Archive, Door};
 use crate::config::{Config, HttpConfig, mesh};
 use crate::demo::{self, DemoFeed, DemoOptions};
 use crate::feed::Feed;
@@ -82,7 +83,8 @@ impl Node {
         let starting = cancel.clone().drop_guard();
         let gate = Gate::open(listener, cancel.clone(), &tracker);
         let peers = Peers::new();
-        let store = open_store(&data_dir, &config, &identity, peers.clone()).await?;
+        let archive = make_archive(&config, origin)?;
+        let store = open_store(&data_dir, &config, &identity, peers.clone(), &archive).await?;
         let known = Known::read(data_dir.path(), &config.network);
         let mesh = mesh_config(&config, &name, &known)?;
         let (gossip, news) = Gossip::start(mesh, identity.keypair(), &store, &peers, &tracker, &cancel)?;
@@ -91,6 +93,7 @@ impl Node {
         let market = demo.as_ref().map(|demo| demo.addresses().http);
         let sources = open_sources(&data_dir, &config, market, &store, &events, &cancel, &tracker).await?;
         gossip.lend(list_sources(sources.clone()));
+        start_archive(&archive, &store, &gossip, &events, &cancel, &tracker);
         let (phase, phases) = watch::channel(Phase::Starting);
         let deps = Deps {
             node: describe(&config, origin, name.clone()),
@@ -99,6 +102,7 @@ impl Node {
             feed: feed.clone(),
             sources: sources.clone(),
             gossip: gossip.clone(),
+            archive: archive.clone(),
             events: events.clone(),
             phase: phases,
             cancel: cancel.clone(),
@@ -219,6 +223,7 @@ async fn open_store(
     config: &Config,
     identity: &Identity,
     peers: Arc<Peers>,
+    archive: &Archive,
 ) -> anyhow::Result<Store> {
     let path = data_dir.join("store");
     let key = identity.signing_key()?;
@@ -228,6 +233,7 @@ async fn open_store(
         retain_bytes: config.store.retain_bytes,
         reserve_disk: config.store.reserve_disk_bytes,
         segment_bytes: config.store.segment_bytes,
+        archiver: archive.archiver(),
         ..StoreOptions::default()
     };
     let open = move || {
@@ -245,6 +251,35 @@ async fn start_demo(config: &Config) -> anyhow::Result<Option<DemoFeed>> {
         return Ok(None);
     }
     DemoFeed::start(&DemoOptions::default()).await.map(Some).context("cannot start the demo feed")
+}
+
+/// The archive, where one is configured.
+fn make_archive(config: &Config, me: Origin) -> anyhow::Result<Archive> {
+    let Some(archive) = config.archive.clone() else { return Ok(Archive::off()) };
+    let tls =
+        archive.tls.then(|| tls::client(archive.ca.as_deref())).transpose().context("--cassandra-ca")?;
+    let plain = |tls: Arc<rustls::ClientConfig>| {
+        let mut tls = (*tls).clone();
+        // Made for HTTP; Cassandra's protocol has no name there.
+        tls.alpn_protocols.clear();
+        Arc::new(tls)
+    };
+    Ok(Archive::new(Door { config: archive, tls: tls.map(plain), network: config.network.clone() }, me))
+}
+
+/// Lets the archive begin. The node waits for nothing there.
+fn start_archive(
+    archive: &Archive,
+    store: &Store,
+    gossip: &Gossip,
+    events: &Events,
+    cancel: &CancellationToken,
+    tracker: &TaskTracker,
+) {
+    let (mesh, told) = (gossip.clone(), events.clone());
+    let archivers = Box::new(move || mesh.view().archivers.clone());
+    let tell = Box::new(move |level, kind: &str, detail: &str| told.push(level, "archive", kind, detail));
+    archive.start(store.clone(), archivers, tell, tracker, cancel);
 }
 
 /// How the mesh is joined.

@@ -31,6 +31,7 @@ mod history;
 mod peers;
 mod borrowed;
 mod damage;
+mod archiving;
 
 #[cfg(test)]
 pub(crate) mod driven;
@@ -57,6 +58,7 @@ use ed25519_dalek::SigningKey;
 use tokio::sync::{oneshot, watch};
 
 pub use acceptance::Verdict;
+pub use archiving::{Archived, Archiver, NoArchive};
 pub use disk::memory::Memory;
 pub use disk::{Disk, DiskFile, Folder};
 pub use history::{Direction, History, HistoryError, Page};

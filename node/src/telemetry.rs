@@ -5,8 +5,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-/// What is logged where nobody says otherwise.
-const DEFAULT_FILTER: &str = "info";
+/// What is logged where nobody says otherwise. Cassandra's driver says at each attempt what the archive says once.
+const DEFAULT_FILTER: &str = "scylla=off,info";
 /// Who logs frames as they are, with the secrets in them: never below `warn`, whatever the filter says.
 const QUIET: [&str; 2] = ["tungstenite=warn", "tokio_tungstenite=warn"];
 
@@ -48,7 +48,7 @@ mod tests {
                 .map(|filter| filter.to_string())
                 .map_err(|error| error.to_string())
         };
-        assert_eq!(check(None, None).unwrap(), "info");
+        assert_eq!(check(None, None).unwrap(), DEFAULT_FILTER);
         assert_eq!(check(Some("debug"), Some("trace")).unwrap(), "debug");
         assert_eq!(check(Some(""), Some("anode=trace")).unwrap(), "anode=trace");
         assert!(check(Some("anode=loud"), None).unwrap_err().contains("ANODE_LOG"));

@@ -9,6 +9,7 @@ pub mod codec;
 pub mod record;
 pub mod publish;
 pub mod merkle;
+pub mod archive;
 pub mod batch;
 pub mod cursor;
 pub mod frames;

@@ -23,6 +23,7 @@ mod disk;
 mod mesh;
 mod sources;
 mod cassandra;
+mod archive;
 mod page;
 mod browser;
 mod readme;

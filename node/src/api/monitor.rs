@@ -57,6 +57,7 @@ impl App {
             answers: self.sources.pipeline_figures(),
             spoiled: self.sources.spoiled(),
             gossip: self.gossip.component(),
+            archive: self.archive.component(),
             addresses: self.gossip.view().addresses.clone(),
         }
     }
@@ -118,6 +119,7 @@ impl App {
         };
         let states = components.iter().filter(|(_, component)| component.state != Health::Off);
         Said {
+            archive: self.archive.keyspace_id(),
             load,
             components: states.map(|(name, component)| (name.to_owned(), component.state)).collect(),
         }

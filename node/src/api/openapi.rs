@@ -268,6 +268,19 @@ impl IntoResponses for Taken {
     }
 }
 
+/// What comparing with the archive can be answered with.
+pub(super) struct NoArchive;
+
+impl IntoResponses for NoArchive {
+    fn responses() -> Responses {
+        [
+            problem(404, "This node does not hold that log"),
+            problem(409, "There is no archive, or it cannot be asked; `detail` says why"),
+        ]
+        .into()
+    }
+}
+
 /// What trying a definition can be answered with.
 pub(super) struct Busy;
 

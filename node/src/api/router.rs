@@ -8,8 +8,8 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    App, assets, docs, doors, events, exposition, headers, health, later, mesh, openapi, problem, records,
-    sources, status, subscribers, tickets, topics, watch,
+    App, archive, assets, docs, doors, events, exposition, headers, health, later, mesh, openapi, problem,
+    records, sources, status, subscribers, tickets, topics, watch,
 };
 
 /// The routes with their declarations.
@@ -21,6 +21,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(sources::routes())
         .merge(mesh::routes())
         .merge(topics::routes())
+        .merge(archive::routes())
         .merge(subscribers::routes())
         .merge(events::routes())
         .merge(watch::routes())

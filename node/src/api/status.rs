@@ -34,6 +34,7 @@ pub(super) struct Figures {
     /// Which of them make nothing, since expressions fail.
     pub(super) spoiled: Option<String>,
     pub(super) gossip: Component,
+    pub(super) archive: Component,
     /// Full multiaddrs to bootstrap from.
     pub(super) addresses: Vec<String>,
 }
@@ -105,7 +106,7 @@ impl Observer {
             pipeline: settle("pipeline", pipeline(figures)),
             store: settle("store", store(&figures.store)),
             gossip: settle("gossip", figures.gossip.clone()),
-            archive: settle("archive", off("no archive is configured")),
+            archive: settle("archive", figures.archive.clone()),
             feed: settle("feed", figures.feed.clone()),
         };
         let mut status = Status { node: described(node, figures), components };
@@ -175,10 +176,6 @@ fn named<const N: usize>(figures: [(&str, Value); N]) -> BTreeMap<String, Value>
 
 fn component(state: Health, detail: Option<String>, figures: BTreeMap<String, Value>) -> Component {
     Component { state, detail, since: String::new(), figures }
-}
-
-fn off(why: &str) -> Component {
-    component(Health::Off, Some(why.to_owned()), BTreeMap::new())
 }
 
 fn pipeline(figures: &Figures) -> Component {
@@ -266,6 +263,7 @@ mod tests {
         let feed = component(Health::Ok, None, BTreeMap::new());
         Figures {
             gossip: component(Health::Ok, None, BTreeMap::new()),
+            archive: component(Health::Off, None, BTreeMap::new()),
             addresses: Vec::new(),
             phase: Phase::Ready,
             uptime: Duration::from_secs(3),

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::archive::Archive;
 use crate::store::{Memory, Nobody, StoreOptions};
 
 pub(crate) const TOKEN: &str = "the-token-of-this-node";
@@ -48,6 +49,7 @@ pub(crate) fn deps(open_publish: bool, phase: Phase) -> Deps {
     events.push(Level::Info, "node", "started", "the node started");
     Deps {
         gossip: Gossip::alone(),
+        archive: Archive::off(),
         node: NodeInfo {
             id: store.origin(),
             name: "tested".to_owned(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anode_shared::beacon::Load;
-use anode_shared::ids::{LogKey, RecordId};
+use anode_shared::ids::{Hash, LogKey, Origin, RecordId};
 use anode_shared::mesh::{Mesh, PeerState, PeerStatus};
 use anode_shared::status::{Component, State};
 use serde_json::json;
@@ -39,6 +39,8 @@ pub struct View {
     pub twin: bool,
     /// How far the peers' clocks are ahead, microseconds, where ours is too far off to be trusted.
     pub clock_off: Option<i64>,
+    /// Which peers that are there archive, and the keyspace of each.
+    pub archivers: Vec<(Origin, Hash)>,
 }
 
 impl View {
@@ -57,6 +59,8 @@ impl View {
 /// What the node says of itself in beacons, beside what gossip knows.
 #[derive(Debug, Clone, Default)]
 pub struct Said {
+    /// The keyspace that it archives to.
+    pub archive: Option<Hash>,
     /// What it has to do.
     pub load: Load,
     /// Its components' states.

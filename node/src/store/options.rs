@@ -7,6 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anode_shared::ids::{LogKey, RecordId};
 use anode_shared::time::Micros;
 
+use super::archiving::{Archiver, NoArchive};
+
 /// How a store works. The defaults run.
 #[derive(Clone)]
 pub struct StoreOptions {
@@ -30,6 +32,8 @@ pub struct StoreOptions {
     pub in_flight_bytes: usize,
     /// The most bytes of the newest batches that are kept in memory; a reader further behind reads storage.
     pub tail_bytes: usize,
+    /// The archive, which may still want what retention would drop.
+    pub archiver: Arc<dyn Archiver>,
     /// Gives the time.
     pub clock: Arc<dyn Fn() -> Micros + Send + Sync>,
     /// Gives the moment by which it measures how long something is waited for.
@@ -51,6 +55,7 @@ impl Default for StoreOptions {
             gap_after: Duration::from_secs(30),
             in_flight_bytes: 32 << 20,
             tail_bytes: 16 << 20,
+            archiver: Arc::new(NoArchive),
             clock: Arc::new(system_time),
             moment: Arc::new(Instant::now),
             random: Arc::new(rand::random::<u64>),

@@ -42,7 +42,7 @@ pub struct LogView {
 }
 
 impl LogView {
-    fn of(log: &Log) -> Self {
+    pub(super) fn of(log: &Log) -> Self {
         let waiting = log.waiting.values().map(|piece| (piece.first, piece.last));
         let held = waiting.clone().map(|(_, last)| last).max().unwrap_or(0).max(log.head);
         let mut missing = Vec::new();
@@ -114,6 +114,8 @@ impl Wishes {
 #[derive(Debug, Default)]
 pub(crate) struct ForPeers {
     touched: BTreeSet<LogKey>,
+    /// The same for the archive, where there is one.
+    to_archive: Option<BTreeSet<LogKey>>,
     told: BTreeMap<Origin, LogId>,
     pub(crate) wishes: Wishes,
     /// What peers lent to them.
@@ -124,13 +126,20 @@ pub(crate) struct ForPeers {
 
 impl ForPeers {
     /// All logs are news.
-    pub(crate) fn new(order: &Order) -> Self {
-        Self { touched: order.logs.keys().copied().collect(), ..Self::default() }
+    pub(crate) fn new(order: &Order, archive: bool) -> Self {
+        let all: BTreeSet<LogKey> = order.logs.keys().copied().collect();
+        Self { to_archive: archive.then(|| all.clone()), touched: all, ..Self::default() }
     }
 
     /// A log changed.
     pub(crate) fn touch(&mut self, key: LogKey) {
         self.touched.insert(key);
+        self.to_archive.iter_mut().for_each(|touched| _ = touched.insert(key));
+    }
+
+    /// The logs that changed since the archive asked last.
+    pub(crate) fn touched_for_archive(&mut self) -> BTreeSet<LogKey> {
+        self.to_archive.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 
@@ -274,15 +283,18 @@ impl Store {
         match ack {
             Ack::Durable => true,
             Ack::Replicated => self.shared.holders.any(),
-            Ack::Archived => false,
+            Ack::Archived => self.shared.options.archiver.any(),
         }
     }
 
     /// Waits until records that are durable here reach a wider promise, at most ten seconds; gives the one that was reached.
     pub async fn reach(&self, ids: &[RecordId], ack: Ack) -> Ack {
-        let wider = ack == Ack::Replicated
-            && tokio::time::timeout(REACH, self.shared.holders.replicated(ids)).await == Ok(true);
-        if wider { ack } else { Ack::Durable }
+        let wider = match ack {
+            Ack::Durable => return Ack::Durable,
+            Ack::Replicated => self.shared.holders.replicated(ids),
+            Ack::Archived => self.shared.options.archiver.archived(ids),
+        };
+        if tokio::time::timeout(REACH, wider).await == Ok(true) { ack } else { Ack::Durable }
     }
 
     /// The time below which records would not be kept, by age or because the store is full; as it was a second ago.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use anode_shared::ids::LogKey;
 use anode_shared::time::Micros;
 
+use super::archiving;
 use super::options::StoreOptions;
 use super::replay::FloorsEntry;
 use super::segment::{Segment, file_name, index_name};
@@ -24,40 +25,48 @@ pub(crate) fn is_old(active: &Segment, options: &StoreOptions, now: Micros) -> b
     now.saturating_sub(active.made) > micros(options.retain_age) / STEPS
 }
 
-/// What goes next: of the oldest segment of the arrival order, once it is sealed, and those of backfill, the one whose newest
-/// record is the oldest. So backfill goes before what is newer, however late it came.
+/// A segment that may go: the oldest one of the arrival order, once it is sealed, or one of backfill.
 #[derive(Debug)]
 struct Next {
     segment: Arc<Segment>,
     newest: Micros,
-    /// The bytes of all segments.
-    bytes: u64,
 }
 
-fn next(shared: &Shared) -> Option<Next> {
+/// What may go, the one first whose newest record is the oldest. So backfill goes before what is newer, however late it came.
+fn candidates(shared: &Shared) -> Vec<Next> {
     let oldest = shared.segments().first_key_value().map(|(_, segment)| segment.clone());
     let oldest = oldest.filter(|oldest| oldest.sealed.load(Ordering::SeqCst));
-    let all = oldest.into_iter().chain(shared.backfill_segments());
     let newest = |segment: &Segment| segment.with_summary(|summary| summary.newest).unwrap_or(0);
-    let (newest, segment) = all
-        .map(|segment| (newest(&segment), segment))
-        .min_by_key(|(newest, segment)| (*newest, segment.id))?;
-    let bytes = shared.segments().values().map(|segment| segment.bytes()).sum();
-    Some(Next { segment, newest, bytes })
+    let all = oldest.into_iter().chain(shared.backfill_segments());
+    let mut all: Vec<Next> = all.map(|segment| Next { newest: newest(&segment), segment }).collect();
+    all.sort_by_key(|next| (next.newest, next.segment.id));
+    all
 }
 
-/// The segment that is to go: too old as a whole, or the first to go where the store is too big.
+/// The bytes of all segments.
+fn bytes(shared: &Shared) -> u64 {
+    shared.segments().values().map(|segment| segment.bytes()).sum()
+}
+
+/// The segment that is to go: the first to go where the store is too big, else one that is too old as a whole and that the
+/// archive does not wait for.
 pub(crate) fn next_to_drop(shared: &Shared, now: Micros) -> Option<Arc<Segment>> {
-    let Next { segment, newest, bytes } = next(shared)?;
+    let mut candidates = candidates(shared).into_iter();
+    if bytes(shared) > shared.options.retain_bytes {
+        return candidates.next().map(|next| next.segment);
+    }
     let limit = now.saturating_sub(micros(shared.options.retain_age));
-    (bytes > shared.options.retain_bytes || newest < limit).then_some(segment)
+    let old = candidates.take_while(|next| next.newest < limit);
+    old.map(|next| next.segment).find(|segment| archiving::unarchived(shared, segment) == 0)
 }
 
 /// Records before this time would go next because the store is full; 0 while there is room.
 pub(crate) fn squeezed(shared: &Shared, now: Micros) -> Micros {
     let options = &shared.options;
-    let full = next(shared).filter(|next| next.bytes + options.segment_bytes > options.retain_bytes);
-    full.map_or(0, |next| next.newest.min(now))
+    if bytes(shared) + options.segment_bytes <= options.retain_bytes {
+        return 0;
+    }
+    candidates(shared).first().map_or(0, |next| next.newest.min(now))
 }
 
 /// The time below which records would not be kept: too old, or as old as those that go next because the store is full.
@@ -81,6 +90,8 @@ pub(crate) fn floors_after(shared: &Shared, segment: &Segment) -> FloorsEntry {
 
 /// Drops a segment whose floors are on stable storage. Readers that stand in it read on from its open file.
 pub(crate) fn drop_segment(shared: &Shared, segment: &Arc<Segment>, floors: &FloorsEntry, now: Micros) {
+    let lost = archiving::unarchived(shared, segment);
+    shared.counters.dropped_unarchived.fetch_add(lost, Ordering::Relaxed);
     shared.uncount_topics(segment);
     segment.dropped.store(true, Ordering::SeqCst);
     {

@@ -62,8 +62,9 @@ fn it_keeps_stages_apart() {
     check("pipeline", &["expression", "store"]);
     check("gossip", &["store"]);
     check("feed", &["store", "config", "expression"]);
-    check("metrics", &["gossip", "source", "store", "feed"]);
-    check("api", &["gossip", "source", "store", "feed", "metrics", "config"]);
+    check("archive", &["store", "config"]);
+    check("metrics", &["archive", "gossip", "source", "store", "feed"]);
+    check("api", &["archive", "gossip", "source", "store", "feed", "metrics", "config"]);
     check("config", &[]);
     check("identity", &["config"]);
     check("telemetry", &["config"]);
@@ -83,6 +84,9 @@ fn it_keeps_pure_files_pure() {
         "roster",
     ] {
         pure.extend(files(&format!("node/src/gossip/{name}")));
+    }
+    for name in ["plan", "owner", "rows", "seen", "latest", "board"] {
+        pure.extend(files(&format!("node/src/archive/{name}")));
     }
     pure.extend(files("node/src/source/guard"));
     pure.extend(["shared/src", "node/src/expression", "node/src/pipeline"].into_iter().flat_map(files));

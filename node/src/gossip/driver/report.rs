@@ -48,7 +48,7 @@ impl Driver {
                 .iter()
                 .map(|(name, state)| ComponentState::new(name, *state))
                 .collect(),
-            archive: None,
+            archive: said.archive,
             leaving,
         }
     }
@@ -113,8 +113,15 @@ impl Driver {
             missing,
             requests,
             twin: self.presence.has_twin(now),
+            archivers: self.archivers(),
             clock_off: self.clock.is_off().then(|| self.clock.median()),
         });
+    }
+
+    /// A peer that is suspect still counts: who took its part over would do the same work once more.
+    fn archivers(&self) -> Vec<(Origin, Hash)> {
+        let there = self.presence.peers().filter(|(_, peer)| peer.state <= PeerState::Suspect);
+        there.filter_map(|(origin, peer)| Some((*origin, peer.beacon.archive?))).collect()
     }
 
     fn peer_status(
