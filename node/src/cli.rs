@@ -18,6 +18,7 @@ mod run;
 mod configure;
 mod status;
 mod peers;
+mod init_network;
 mod read;
 mod tail;
 mod publish;
@@ -82,6 +83,9 @@ enum Said {
     /// Make the key of a private network
     #[command(after_help = peers::KEY_EXAMPLES)]
     NetworkKey(peers::KeyArgs),
+    /// Make what the nodes of one network share: its key, and one admin token for all; what is there already stays
+    #[command(after_help = init_network::EXAMPLES)]
+    InitNetwork(init_network::InitArgs),
     /// Exit with 0 where the node can take records (for container health checks)
     #[command(after_help = status::HEALTH_EXAMPLES)]
     Health(status::HealthArgs),
@@ -258,6 +262,7 @@ async fn dispatch(said: Said, config: Option<(Config, Vec<config::Setting>)>) ->
         Said::Peers(args) => done(peers::peers(&args).await),
         Said::Archive(said) => archive::archive(&said).await,
         Said::NetworkKey(args) => done(peers::network_key(&args)),
+        Said::InitNetwork(args) => done(init_network::init_network(&args)),
         Said::Health(args) => status::health(&args).await,
         Said::Link(args) => done(status::link(&args)),
         Said::Config(said) => done(configure::configure(&said, config.map(|(_, settings)| settings))),

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use url::Url;
 
+use crate::config::units::page;
 use crate::source::connector::Io;
 
 mod dial;
@@ -165,8 +166,12 @@ pub fn dialable(address: &str) -> String {
 }
 
 /// The dashboard's link; the token stands behind `#`, which a browser sends nowhere.
-pub fn dashboard_link(address: &str, token: Option<&str>) -> String {
-    let page = format!("http://{}/", dialable(address));
+/// `public` goes before the address that the node listens on.
+pub fn dashboard_link(address: &str, public: Option<&Url>, token: Option<&str>) -> String {
+    let page = match public {
+        Some(url) => format!("{}/", url.as_str().trim_end_matches('/')),
+        None => format!("http://{}/", dialable(address)),
+    };
     match token {
         Some(token) => {
             let encoded = token.bytes().map(|byte| match byte {
@@ -182,9 +187,7 @@ pub fn dashboard_link(address: &str, token: Option<&str>) -> String {
 }
 
 fn base_url(text: &str) -> anyhow::Result<Url> {
-    let known = |url: &Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
-    let plain = |url: &Url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
-    Url::parse(text).ok().filter(|url| known(url) && plain(url)).ok_or_else(|| {
+    page(text).map_err(|_| {
         anyhow::anyhow!("{text:?} is no address of a node; accepted is http://HOST[:PORT], or https:// where a proxy with TLS stands before it")
     })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches as _, ValueEnum};
 use libp2p::multiaddr::Multiaddr;
+use url::Url;
 
 pub mod units;
 pub mod file;
@@ -24,6 +25,7 @@ pub const DEFAULT_FILE: &str = "anode.toml";
 
 /// The options of `anode run`, as clap reads them.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own, as people type it")]
 pub struct Options {
     /// Read options from this TOML file; without it from anode.toml, where there is one
     #[arg(long, env = "ANODE_CONFIG", value_name = "FILE")]
@@ -79,6 +81,14 @@ pub struct Options {
     /// Take the admin token from this file; without it one is made in the data directory
     #[arg(long, env = "ANODE_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
+    /// Show this address in links to the dashboard, where browsers reach the node by another one than it listens on
+    /// (containers, proxies)
+    #[arg(long, env = "ANODE_PUBLIC_URL", value_name = "URL", value_parser = units::page)]
+    pub public_url: Option<Url>,
+    /// Print the dashboard's link with the admin token at every start, not only where this start made the token
+    #[arg(long, env = "ANODE_SHOW_LINK", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", value_parser = units::flag, hide_possible_values = true)]
+    pub show_link: bool,
     /// Let anyone publish; without it a token is needed
     #[arg(long, env = "ANODE_OPEN_PUBLISH", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true", value_parser = units::flag, hide_possible_values = true)]
@@ -153,6 +163,10 @@ pub struct HttpConfig {
     pub address_given: bool,
     /// The file that holds the admin token, where it is not the data directory's own.
     pub admin_token_file: Option<PathBuf>,
+    /// Where browsers reach the node, where that is not its address.
+    pub public_url: Option<Url>,
+    /// Whether every start prints the admin token.
+    pub show_link: bool,
     /// Whether anyone may publish.
     pub open_publish: bool,
     /// Origins of pages that may open a publishing WebSocket under `open_publish`.
@@ -243,6 +257,8 @@ impl Config {
                 address: options.http,
                 address_given,
                 admin_token_file: options.admin_token_file,
+                public_url: options.public_url,
+                show_link: options.show_link,
                 open_publish: options.open_publish,
                 allow_origins: options.allow_origin,
             },

@@ -95,7 +95,7 @@ impl DataDir {
         if let Some(bytes) = read_private(&path)? {
             return Ok(AdminToken { text: check_token(&path, &bytes)?, new: false });
         }
-        let text = URL_SAFE_NO_PAD.encode(random::<TOKEN_BYTES>()?);
+        let text = new_token()?;
         write_atomically(&path, format!("{text}\n").as_bytes(), 0o600)?;
         Ok(AdminToken { text, new: true })
     }
@@ -214,6 +214,14 @@ fn check_format(dir: &Path) -> anyhow::Result<()> {
         ),
         _ => bail!("{} holds {:?}, which is no format version of anode", path.display(), text.trim()),
     }
+}
+
+/// Makes an admin token.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub fn new_token() -> anyhow::Result<String> {
+    Ok(URL_SAFE_NO_PAD.encode(random::<TOKEN_BYTES>()?))
 }
 
 /// Reads the token that an operator chose.

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
+use url::Url;
 
 use crate::api::auth::Access;
 use crate::api::{Deps, Events, Gate, NodeInfo, Phase, list_sources};
@@ -52,6 +53,8 @@ pub struct Node {
     origin: Origin,
     name: String,
     token: AdminToken,
+    show_token: bool,
+    public_url: Option<Url>,
     bound: Bound,
     demo: Option<DemoFeed>,
     sources: Sources,
@@ -75,6 +78,7 @@ impl Node {
         let _ = std::fs::remove_file(data_dir.join(ADDRESS));
         let identity = data_dir.identity()?;
         let token = data_dir.admin_token(config.http.admin_token_file.as_deref())?;
+        let show_token = token.new || config.http.show_link;
         let origin = identity.origin()?;
         let name = config.name.clone().unwrap_or_else(|| default_name(&origin));
         let (listener, bound) = listen(&config.http)?;
@@ -122,6 +126,8 @@ impl Node {
             origin,
             name,
             token,
+            show_token,
+            public_url: config.http.public_url,
             bound,
             demo,
             sources,
@@ -164,9 +170,14 @@ impl Node {
         self.demo.as_ref().map(|demo| demo.addresses().http)
     }
 
-    /// The admin token, where this start made it.
-    pub fn new_admin_token(&self) -> Option<&str> {
-        self.token.new.then_some(self.token.text.as_str())
+    /// Where browsers reach it, where that is not where it listens.
+    pub fn public_url(&self) -> Option<&Url> {
+        self.public_url.as_ref()
+    }
+
+    /// The admin token, where this start made it or is to show it.
+    pub fn shown_token(&self) -> Option<&str> {
+        self.show_token.then_some(self.token.text.as_str())
     }
 
     /// Stops the node in the order in which data flows: nothing new is taken, what is in flight is stored and
@@ -428,6 +439,8 @@ mod tests {
             address,
             address_given,
             admin_token_file: None,
+            public_url: None,
+            show_link: false,
             open_publish: false,
             allow_origins: Vec::new(),
         }

@@ -116,7 +116,7 @@ fn row(peer: &PeerStatus) -> [String; 8] {
 
 /// Makes the key of a private network.
 pub(super) fn network_key(args: &KeyArgs) -> anyhow::Result<()> {
-    let text = PreSharedKey::new(rand::random()).to_key_file();
+    let text = new_key();
     let Some(path) = &args.file else {
         let mut out = Out::new();
         out.line(text.trim_end())?;
@@ -124,6 +124,11 @@ pub(super) fn network_key(args: &KeyArgs) -> anyhow::Result<()> {
     };
     anyhow::ensure!(!path.exists(), "{} is there already; a key is not written over", path.display());
     write_atomically(path, text.as_bytes(), 0o600).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A new key in the form of its file.
+pub(super) fn new_key() -> String {
+    PreSharedKey::new(rand::random()).to_key_file()
 }
 
 #[cfg(test)]

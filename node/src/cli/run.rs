@@ -49,18 +49,15 @@ pub(super) async fn run(config: Config) -> anyhow::Result<()> {
     }
 }
 
-/// Prints where the node is. That nobody reads it does not stop a node.
+/// Prints where the node is, its dashboard last. That nobody reads it does not stop a node.
 fn announce(node: &Node) {
-    let page = dashboard_link(&node.address().to_string(), node.new_admin_token());
-    let hint = if node.new_admin_token().is_some() {
-        ""
-    } else {
-        "  (`anode link` prints the link with the admin token)"
-    };
+    if let Some(taken) = node.taken() {
+        note(&format!("port {} is taken, so this node uses {}", taken.port(), node.address().port()));
+    }
     let mut out = std::io::stdout().lock();
     let _ = writeln!(
         out,
-        "aNode {} is {} ({})\nlistening on {}, data in {}\ndashboard: {page}{hint}",
+        "aNode {} is {} ({})\nlistening on {}, data in {}",
         env!("CARGO_PKG_VERSION"),
         node.name(),
         node.id(),
@@ -70,10 +67,11 @@ fn announce(node: &Node) {
     if let Some(market) = node.demo() {
         let _ = writeln!(out, "demo: a made-up market at http://{market}/, its records under demo.>");
     }
+    let token = node.shown_token();
+    let page = dashboard_link(&node.address().to_string(), node.public_url(), token);
+    let hint = if token.is_some() { "" } else { "  (`anode link` prints the link with the admin token)" };
+    let _ = writeln!(out, "dashboard: {page}{hint}");
     let _ = out.flush();
-    if let Some(taken) = node.taken() {
-        note(&format!("port {} is taken, so this node uses {}", taken.port(), node.address().port()));
-    }
 }
 
 /// The signals that stop a node.

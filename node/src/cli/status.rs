@@ -7,11 +7,12 @@ use anode_shared::status::{Component, State, Status};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::Reach;
 use super::output::{Out, note};
 use crate::client::{ClientError, Place, Query, dashboard_link};
-use crate::config::units::{show_bytes, show_seconds};
+use crate::config::units::{self, show_bytes, show_seconds};
 use crate::identity;
 
 /// What stands behind the options of `anode status`.
@@ -51,6 +52,9 @@ pub(super) struct LinkArgs {
     /// The file that the node takes its admin token from, where that is not the data directory's own
     #[arg(long, env = "ANODE_ADMIN_TOKEN_FILE", value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
+    /// The address that the link shows, where browsers reach the node by another one than it listens on
+    #[arg(long, env = "ANODE_PUBLIC_URL", value_name = "URL", value_parser = units::page)]
+    public_url: Option<Url>,
     /// The configuration file that names the data directory
     #[arg(long, env = "ANODE_CONFIG", value_name = "FILE", hide = true)]
     config: Option<PathBuf>,
@@ -151,7 +155,7 @@ pub(super) fn link(args: &LinkArgs) -> anyhow::Result<()> {
             ),
         },
     };
-    let link = dashboard_link(&address, Some(&token));
+    let link = dashboard_link(&address, args.public_url.as_ref(), Some(&token));
     let mut out = Out::new();
     if args.json {
         out.json(&json!({"link": link}))?;

@@ -29,12 +29,15 @@ fn it_sends_a_directorys_token_to_that_directorys_node_only() {
 
 #[test]
 fn it_builds_links() {
-    for (address, token, expected) in [
-        ("127.0.0.1:8080", Some("a-b_9"), "http://127.0.0.1:8080/#token=a-b_9"),
-        ("0.0.0.0:80", Some("a+/="), "http://127.0.0.1:80/#token=a%2B%2F%3D"),
-        ("[::]:80", None, "http://[::1]:80/"),
+    for (address, public, token, expected) in [
+        ("127.0.0.1:8080", None, Some("a-b_9"), "http://127.0.0.1:8080/#token=a-b_9"),
+        ("0.0.0.0:80", None, Some("a+/="), "http://127.0.0.1:80/#token=a%2B%2F%3D"),
+        ("[::]:80", None, None, "http://[::1]:80/"),
+        ("0.0.0.0:80", Some("http://127.0.0.1:8081"), Some("t"), "http://127.0.0.1:8081/#token=t"),
+        ("0.0.0.0:80", Some("https://h.example/mesh"), None, "https://h.example/mesh/"),
     ] {
-        assert_eq!(dashboard_link(address, token), expected);
+        let public = public.map(|url| page(url).unwrap());
+        assert_eq!(dashboard_link(address, public.as_ref(), token), expected);
     }
 }
 

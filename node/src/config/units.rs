@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use url::Url;
+
 const SIZES: [(&str, u64); 9] = [
     ("B", 1),
     ("KiB", 1 << 10),
@@ -107,6 +109,19 @@ pub fn origin(text: &str) -> Result<String, String> {
         Err("accepted is SCHEME://HOST[:PORT] in lower case, without a path: https://app.example.org"
             .to_owned())
     }
+}
+
+/// Reads the address of a page: a plain HTTP URL, that a link's token can be put behind.
+///
+/// # Errors
+/// With what is accepted.
+pub fn page(text: &str) -> Result<Url, String> {
+    let known = |url: &Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
+    let plain = |url: &Url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    let read = Url::parse(text).ok().filter(|url| known(url) && plain(url));
+    read.ok_or_else(|| {
+        "accepted is http(s)://HOST[:PORT][/PATH], without a query: http://127.0.0.1:8081".to_owned()
+    })
 }
 
 /// Reads `true` or `false`.

@@ -21,7 +21,7 @@ use super::serve::{Secured, TLS};
 use super::{broken, rest, sse, websocket};
 
 /// The endpoints, with what each gives; `GET /` shows it.
-const ENDPOINTS: [(&str, &str); 12] = [
+const ENDPOINTS: [(&str, &str); 13] = [
     (
         "/rest/{n}",
         "an instrument's last tick; ETag, Last-Modified, 304. {n} is its number or name: 0, btc-usd",
@@ -42,6 +42,7 @@ const ENDPOINTS: [(&str, &str); 12] = [
         r#"{"path": "/rest/3", "fault": "500"} breaks an endpoint, {"path": "/sse/*", …} all that begin so, {"path": "tls", …} the certificate"#,
     ),
     ("DELETE /faults", "mends all, or ?path=/rest/3"),
+    ("GET /livez", "that it is there, for `anode health --live --node URL`"),
     ("GET /", "this page"),
 ];
 /// What a query may say, on every endpoint where it makes sense.
@@ -111,6 +112,7 @@ pub(super) fn router(app: App) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), pass));
     let control = Router::new()
         .route("/", get(index))
+        .route("/livez", get(|| async { "live\n" }))
         .route("/count", get(count))
         .route("/emitted", get(emitted))
         .route("/faults", get(faults).post(set).delete(mend));

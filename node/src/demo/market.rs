@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 /// The instruments that have names of their own, with the price around which each walks. Later ones are numbered.
-const NAMED: [(&str, f64); 12] = [
+const NAMED: [(&str, f64); 34] = [
     ("BTC", 97_312.5),
     ("ETH", 3_391.2),
     ("SOL", 245.8),
@@ -21,6 +21,28 @@ const NAMED: [(&str, f64); 12] = [
     ("LTC", 94.7),
     ("ATOM", 9.3),
     ("NEAR", 6.8),
+    ("BCH", 462.3),
+    ("UNI", 11.2),
+    ("AAVE", 178.4),
+    ("XLM", 0.44),
+    ("XMR", 158.9),
+    ("ETC", 27.3),
+    ("FIL", 5.52),
+    ("HBAR", 0.128),
+    ("ICP", 9.87),
+    ("ALGO", 0.27),
+    ("APT", 12.6),
+    ("ARB", 0.86),
+    ("OP", 2.14),
+    ("SUI", 3.41),
+    ("INJ", 24.9),
+    ("TIA", 5.18),
+    ("SEI", 0.51),
+    ("GRT", 0.213),
+    ("MKR", 1_590.0),
+    ("RUNE", 6.02),
+    ("VET", 0.036),
+    ("TRX", 0.197),
 ];
 /// How far one step moves the price at most, as a part of it.
 const STEP: f64 = 0.000_5;
@@ -175,7 +197,7 @@ mod tests {
     #[test]
     fn it_names_instruments() {
         for (number, symbol, slug) in
-            [(0, "BTC/USD", "btc-usd"), (11, "NEAR/USD", "near-usd"), (12, "X0012/USD", "x0012-usd")]
+            [(0, "BTC/USD", "btc-usd"), (33, "TRX/USD", "trx-usd"), (34, "X0034/USD", "x0034-usd")]
         {
             assert_eq!(
                 Instrument::numbered(number),
