@@ -1,3 +1,4 @@
 //! The node's integration tests.
 
 mod architecture;
+mod demo_mesh;
