@@ -10,6 +10,7 @@ mod probe;
 mod plan;
 mod files;
 mod spawner;
+pub mod image;
 pub mod jars;
 pub mod java;
 

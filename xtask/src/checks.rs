@@ -6,9 +6,8 @@ use anyhow::Result;
 
 use crate::cassandra::Shared;
 use crate::command::{cargo, root, run};
-use crate::screen::say;
 use crate::steps::{Step, run_all};
-use crate::{npm, system, ui};
+use crate::{docker, npm, system, ui};
 
 /// One selection for every cargo command here, as another one means other features of shared dependencies
 /// and a second build of them. This crate is apart, as cargo built it alone to run it.
@@ -21,20 +20,16 @@ enum Scale {
     Full,
 }
 
-/// Runs every check that needs no Docker engine.
+/// Runs every check; those that need a Docker engine only where all are asked for.
 ///
 /// # Errors
 /// Fails with the first step that does.
 pub(crate) fn test(all: bool) -> Result<()> {
-    let note = "--all: no check needs a Docker engine yet, so this is the same as without it";
+    let mut steps = steps(Scale::Full);
     if all {
-        say(note);
+        steps.push(docker::step(&SELECTED));
     }
-    run_all(steps(Scale::Full))?;
-    if all {
-        say(note);
-    }
-    Ok(())
+    run_all(steps)
 }
 
 /// Runs the everyday checks.

@@ -3,6 +3,7 @@
 //! Read [`checks`] for what `test` and `check` do, and [`ui`] for how the dashboard is made.
 
 mod checks;
+mod docker;
 mod serve;
 mod ui;
 mod wasm;
@@ -46,6 +47,8 @@ enum Task {
     },
     /// Run the everyday checks: formatting, lints, unit, integration and short end-to-end tests
     Check,
+    /// Run the demo mesh of docker-compose.yml on a Docker engine, and test it: the last step of `test --all`
+    DemoMesh,
     /// Build the dashboard into `web-ui/dist`, for the node to embed
     Ui,
     /// Run a real Apache Cassandra on loopback until Ctrl-C, for development
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Task::Run { options } => serve::run(&options),
         Task::Test { all } => checks::test(all),
         Task::Check => checks::check(),
+        Task::DemoMesh => docker::task(),
         Task::Ui => ui::task(),
         Task::Cassandra { port, login } => cassandra::task(port, login),
     };

@@ -75,6 +75,14 @@ pub(crate) const CASSANDRA: &[Need] = &[
     },
 ];
 
+/// What the demo mesh needs where no Docker engine runs.
+pub(crate) const DOCKER: &[Need] = &[Need {
+    what_for: "the demo mesh runs on a real Docker engine",
+    programs: &["dockerd"],
+    debian: "docker.io",
+    ubuntu: "docker.io",
+}];
+
 /// Whether packages may be installed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Permission {

@@ -27,3 +27,4 @@ mod archive;
 mod page;
 mod browser;
 mod readme;
+mod compose;
