@@ -2,8 +2,8 @@
 //!
 //! What decides is pure and knows neither sockets nor clocks: [`presence`] (who is there), [`runs`] (whether two nodes have one
 //! identity), [`members`] (who is let in and linked), [`rates`], [`conduct`] (who breaks the rules), [`clock`] (whose clock is
-//! wrong) and [`repair`] (what is missing, and whom to ask). Each takes an event and the time, and gives effects. [`driver`] owns
-//! libp2p's swarm and carries both ways.
+//! wrong), [`witnesses`] (who is asked whether it holds something) and [`repair`] (what is missing, and whom to ask). Each takes
+//! an event and the time, and gives effects. [`driver`] owns libp2p's swarm and carries both ways.
 
 pub mod spans;
 pub mod dice;
@@ -14,6 +14,7 @@ pub mod members;
 pub mod presence;
 pub mod runs;
 pub mod repair;
+pub mod witnesses;
 mod peers;
 mod transport;
 mod wire;

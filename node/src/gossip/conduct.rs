@@ -44,6 +44,8 @@ pub enum Offence {
     Chatter,
     /// It asked on and on though it was refused.
     Pressing,
+    /// It said again and again that it has what it never gave.
+    Useless,
 }
 
 impl Offence {
@@ -57,6 +59,8 @@ impl Offence {
             Self::Chatter => 5.0,
             // A thousand: an honest asker rests after each refusal, up to six seconds.
             Self::Pressing => 1.0,
+            // One: it was asked for long, and for what it says itself.
+            Self::Useless => LIMIT,
         }
     }
 
@@ -68,6 +72,7 @@ impl Offence {
             Self::Question => "asked what cannot be understood",
             Self::Chatter => "spoke far too often",
             Self::Pressing => "asked far too much",
+            Self::Useless => "never gave what it said it has",
         }
     }
 }
@@ -219,6 +224,7 @@ mod tests {
             (Offence::Message, 1_000, Some(3)),
             (Offence::Answer, 0, Some(2)),
             (Offence::Question, 0, Some(3)),
+            (Offence::Useless, 60_000, Some(1)),
             // Half is forgiven each minute.
             (Offence::Message, 60_000, None),
             (Offence::Chatter, 1, Some(201)),

@@ -1,6 +1,7 @@
 //! The one task that owns the swarm: libp2p's events go into the pure parts, what those decide goes out by libp2p.
 
 mod connections;
+mod held;
 mod messages;
 mod questions;
 mod report;
@@ -35,8 +36,10 @@ use super::repair::{Event, Repair};
 use super::runs::Runs;
 use super::serve;
 use super::spans::Span;
+use super::witnesses::Witnesses;
 use super::{GossipConfig, News, Shared, Untold};
 use crate::store::{Change, Loaded, LogView, Store};
+use held::Unheld;
 use questions::{Asked, Fetched};
 
 /// How often the pure parts are told of the time.
@@ -93,6 +96,9 @@ pub(super) struct Driver {
     repair: Arc<Mutex<Repair>>,
     admission: Admission,
     conduct: Conduct,
+    witnesses: Witnesses,
+    /// What publishers wait for to be held elsewhere, and whom to tell.
+    unheld: HashMap<u64, Unheld>,
     lanes: Lanes,
     judged: mpsc::Receiver<Judged>,
     own: mpsc::Receiver<Arc<Loaded>>,
@@ -167,6 +173,8 @@ impl Driver {
                 origins: config.origins.clone(),
             },
             conduct: Conduct::default(),
+            witnesses: Witnesses::new(rand::random()),
+            unheld: HashMap::new(),
             swarm,
             names,
             config,
@@ -238,6 +246,7 @@ impl Driver {
             self.speak_now(now);
         }
         self.look_at_strangers(now);
+        self.look_for_witnesses(now);
         if self.next_show <= now {
             self.next_show = now + SHOW + SHOW_PEER * self.presence.count();
             self.show(now);
@@ -341,7 +350,7 @@ impl Driver {
         }
     }
 
-    /// The question whether a range is held.
+    /// The question for a range, or whether it is held.
     fn ask(key: LogKey, span: Span, most: u32) -> Ask {
         Ask { log: key, from: span.from, to: span.to, most }
     }

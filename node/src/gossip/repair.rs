@@ -156,6 +156,8 @@ pub enum Effect {
     RaiseFloor(LogKey, u64),
     /// The gossip link to a peer died silently.
     RenewLink(Origin),
+    /// A peer says again and again that it has what it never gives.
+    Useless(Origin),
 }
 
 /// Rules that tests break on purpose, to see that the simulation notices.
@@ -309,22 +311,28 @@ impl Repair {
 
     /// The first seq of a range of which that holds.
     pub fn first_of(&self, key: LogKey, span: Span, now: Instant) -> Option<u64> {
+        self.ends_of(key, span, now).map(|ends| ends.from)
+    }
+
+    /// From the first to the last seq of a range of which that holds.
+    pub fn ends_of(&self, key: LogKey, span: Span, now: Instant) -> Option<Span> {
         if !self.keeps(key.origin) {
             return None;
         }
         if self.gone.get(&key.origin).is_some_and(|closed| *closed + BACK > now) {
-            return Some(span.from);
+            return Some(span);
         }
         let claimed = |peer: &Peer| {
             if peer.may_yet_say(now) {
-                return Some(span.from);
+                return Some(span);
             }
             let claims = peer.is_believed().then(|| peer.claims(key, span, now))?;
-            claims.iter().next().map(|span| span.from)
+            Span::new(claims.iter().next()?.from, claims.last()?)
         };
-        let said = |log: &Log| Some(log.said(span, now)?.from);
         let unlinked = self.logs.get(&key).filter(|_| !self.peers.contains_key(&key.origin));
-        self.peers.values().filter_map(claimed).chain(unlinked.and_then(said)).min()
+        let said = unlinked.and_then(|log| log.said(span, now));
+        let all = self.peers.values().filter_map(claimed).chain(said);
+        all.reduce(|one, other| Span { from: one.from.min(other.from), to: one.to.max(other.to) })
     }
 
     /// Takes what happened.
@@ -346,7 +354,7 @@ impl Repair {
             Event::Answered { id, held, more, pieces } => {
                 self.answered(id, held, more, pieces, now, &mut effects);
             }
-            Event::Failed(id) => self.failed(id, now),
+            Event::Failed(id) => self.failed(id, now, &mut effects),
             Event::Retention(horizon) => self.horizon = horizon,
             Event::Arrived(id) => self.arrived(id, now),
             Event::Tick => self.tick(now, &mut effects),

@@ -137,10 +137,11 @@ impl Holders for Peers {
         repair.may_have(log, span, std::time::Instant::now())
     }
 
-    fn first_of(&self, log: LogKey, from: u64, to: u64) -> Option<u64> {
+    fn ends_of(&self, log: LogKey, from: u64, to: u64) -> Option<(u64, u64)> {
         let (met, span) = (self.0.get()?, Span::new(from, to)?);
         let repair = met.repair.lock().unwrap_or_else(PoisonError::into_inner);
-        repair.first_of(log, span, std::time::Instant::now())
+        let ends = repair.ends_of(log, span, std::time::Instant::now())?;
+        Some((ends.from, ends.to))
     }
 
     fn floor(&self, log: LogKey) -> u64 {

@@ -80,9 +80,19 @@ pub trait Holders: std::fmt::Debug + Send + Sync {
     /// Whether somebody who is there may have some of the range, so that waiting for repair is worth while.
     fn may_have(&self, log: LogKey, from: u64, to: u64) -> bool;
 
-    /// The first seq of a range that somebody who is there says it has, or may yet say so.
+    /// The first and the last seq of a range that somebody who is there says it has, or may yet say so.
+    fn ends_of(&self, log: LogKey, from: u64, to: u64) -> Option<(u64, u64)> {
+        self.may_have(log, from, to).then_some((from, to))
+    }
+
+    /// The first of them.
     fn first_of(&self, log: LogKey, from: u64, to: u64) -> Option<u64> {
-        self.may_have(log, from, to).then_some(from)
+        self.ends_of(log, from, to).map(|(first, _)| first)
+    }
+
+    /// The last of them.
+    fn last_of(&self, log: LogKey, from: u64, to: u64) -> Option<u64> {
+        self.ends_of(log, from, to).map(|(_, last)| last)
     }
 
     /// Below which seq a log's origin itself says that it has dropped everything.

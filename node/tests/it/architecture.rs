@@ -80,8 +80,18 @@ fn it_keeps_pure_files_pure() {
     let source = ["backoff", "state", "beats", "latency", "rate", "figures", "events", "flood"];
     pure.extend(source.iter().map(|name| root().join(format!("node/src/source/{name}.rs"))));
     for name in [
-        "spans", "dice", "rates", "conduct", "clock", "members", "presence", "runs", "repair", "news",
+        "spans",
+        "dice",
+        "rates",
+        "conduct",
+        "clock",
+        "members",
+        "presence",
+        "runs",
+        "repair",
+        "news",
         "roster",
+        "witnesses",
     ] {
         pure.extend(files(&format!("node/src/gossip/{name}")));
     }

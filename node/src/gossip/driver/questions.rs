@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anode_shared::ids::{LogKey, Origin};
-use anode_shared::repair::{Answer, Ask, Question, RepairError, SourcesAsk, Summaries, Summary};
+use anode_shared::repair::{Answer, Question, RepairError, SourcesAsk, Summaries, Summary};
 use bytes::Bytes;
 use libp2p::request_response::{
     self, InboundFailure, InboundRequestId, Message, OutboundRequestId, ResponseChannel,
@@ -11,21 +11,10 @@ use libp2p::request_response::{
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use super::{Done, Driver};
+use super::{Done, Driver, held};
 use crate::gossip::conduct::{Kind, Offence};
 use crate::gossip::repair::{Effect, Event, Outcome, Piece};
-use crate::gossip::spans::Span;
 use crate::gossip::{Untold, inbound, peers, presence, serve};
-use crate::store::Store;
-
-/// How long a peer is waited for that is to hold a range: as long as a publisher waits.
-const HELD: Duration = Duration::from_secs(10);
-/// How often it looks, beside each arrival.
-const LOOK: Duration = Duration::from_millis(250);
-/// How long it rests between two looks: a quarter of what a flush to disk takes.
-const BREATH: Duration = Duration::from_millis(1);
-/// How many peers are asked whether they hold a range.
-const WITNESSES: usize = 3;
 
 /// What was asked.
 #[derive(Debug)]
@@ -35,8 +24,8 @@ pub(super) enum Asked {
     Fetch(u64, LogKey),
     Fork,
     Tell,
-    /// Whether a range is held: who waits for it, with others that were asked the same.
-    Holds(std::sync::Arc<std::sync::Mutex<Option<oneshot::Sender<bool>>>>),
+    /// Whether what somebody waits for is held: its number, and who was asked.
+    Holds(u64, Origin),
     /// A peer's sources, for whoever looks.
     Sources(oneshot::Sender<Result<Vec<u8>, Untold>>),
 }
@@ -59,8 +48,7 @@ impl Driver {
             Effect::Fetch { id, peer, log, span, most } => {
                 self.ask_peer(peer, &Question::Range(Self::ask(log, span, most)), Asked::Fetch(id, log));
             }
-            // What comes all the same is passed over: the planner knows the number no more.
-            Effect::Cancel(_) => {}
+            Effect::Cancel(id) => self.cancel(id),
             Effect::AskFork(peer, key) => self.ask_peer(peer, &Question::Fork(key), Asked::Fork),
             Effect::TellFork(peer, key) => {
                 if let Some(proof) = self.store.fork_proof(key) {
@@ -70,7 +58,13 @@ impl Driver {
             Effect::Heard(key, head) => self.store.heard(key, head),
             Effect::RaiseFloor(key, floor) => self.store.raise_floor(key, floor),
             Effect::RenewLink(origin) => self.renew(origin, now),
+            Effect::Useless(origin) => self.offend(origin, Offence::Useless, now),
         }
+    }
+
+    /// Nobody wants the answer to a request any more: the same may be on its way from another peer.
+    fn cancel(&mut self, id: u64) {
+        self.asked.retain(|_, asked| !matches!(asked, Asked::Fetch(known, _) if *known == id));
     }
 
     /// A gossip link that has died silently is closed; who is still there is dialled again at once.
@@ -81,20 +75,26 @@ impl Driver {
         self.next_show = now;
     }
 
-    fn ask_peer(&mut self, peer: Origin, question: &Question, asked: Asked) {
+    pub(super) fn ask_peer(&mut self, peer: Origin, question: &Question, asked: Asked) {
         match peers::peer_id(peer).filter(|_| self.members.contains_key(&peer)) {
             Some(id) => {
                 self.shared.counters.asked();
                 let request = self.swarm.behaviour_mut().repair.send_request(&id, question.encode().into());
                 self.asked.insert(request, asked);
             }
-            None => self.unasked(&asked),
+            None => self.unanswered(&asked, Instant::now()),
         }
     }
 
-    fn unasked(&mut self, asked: &Asked) {
-        if let Asked::Compare(id) | Asked::Fetch(id, _) = asked {
-            self.planner().handle(Event::Failed(*id), Instant::now());
+    /// A question went without the answer to it.
+    fn unanswered(&mut self, asked: &Asked, now: Instant) {
+        match asked {
+            Asked::Compare(id) | Asked::Fetch(id, _) => {
+                let effects = self.planner().handle(Event::Failed(*id), now);
+                effects.into_iter().for_each(|effect| self.repair_effect(effect, now));
+            }
+            Asked::Holds(number, witness) => self.witnesses.failed(*number, *witness, now),
+            Asked::Fork | Asked::Tell | Asked::Sources(_) => {}
         }
     }
 
@@ -140,7 +140,7 @@ impl Driver {
     fn failed(&mut self, request: OutboundRequestId) {
         if let Some(asked) = self.asked.remove(&request) {
             self.shared.counters.unanswered();
-            self.unasked(&asked);
+            self.unanswered(&asked, Instant::now());
         }
     }
 
@@ -176,7 +176,7 @@ impl Driver {
             self.offend(peer, Offence::Pressing, now);
             return None;
         }
-        self.answer(question, if waits { HELD } else { Duration::ZERO }, channel);
+        self.answer(question, if waits { held::PATIENCE } else { Duration::ZERO }, channel);
         Some(kind)
     }
 
@@ -185,7 +185,7 @@ impl Driver {
         let (store, done) = (self.store.clone(), self.done.0.clone());
         if let Question::Holds(ask) = question {
             self.tracker.spawn(async move {
-                let held = held_within(&store, ask, patience).await;
+                let held = held::within(&store, ask, patience).await;
                 let _ = done.send(Done::Answer(channel, Answer::Holds(held).encode().into())).await;
             });
             return;
@@ -237,18 +237,13 @@ impl Driver {
             }
             (Asked::Fork | Asked::Tell, Ok(_)) => {}
             (Asked::Sources(reply), Ok(Answer::Sources(json))) => _ = reply.send(Ok(json)),
-            (Asked::Holds(reply), Ok(Answer::Holds(true))) => {
-                let reply = reply.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-                reply.map(|reply| reply.send(true));
-            }
+            (Asked::Holds(number, witness), Ok(Answer::Holds(true))) => self.held(number, witness),
             (asked, answer) => {
                 if let Err(error) = answer {
                     debug!(%peer, %error, "An answer was not understood");
                     self.wrong_answer(peer, now);
                 }
-                if let Asked::Compare(id) | Asked::Fetch(id, _) = asked {
-                    self.plan(Event::Failed(id), now);
-                }
+                self.unanswered(&asked, now);
             }
         }
     }
@@ -329,35 +324,4 @@ impl Driver {
             let _ = reply.send(Err(Untold::NotConnected));
         }
     }
-
-    /// Asks some peers whether they hold a range on stable storage; the first who does answers for all.
-    pub(super) fn ask_whether_held(&mut self, key: LogKey, span: Span, reply: oneshot::Sender<bool>) {
-        let reply = std::sync::Arc::new(std::sync::Mutex::new(Some(reply)));
-        let witnesses: Vec<Origin> = self
-            .members
-            .keys()
-            .filter(|peer| self.presence.is_there(**peer))
-            .take(WITNESSES)
-            .copied()
-            .collect();
-        for peer in witnesses {
-            self.ask_peer(peer, &Question::Holds(Self::ask(key, span, 0)), Asked::Holds(reply.clone()));
-        }
-    }
-}
-
-/// Waits until a range is held on stable storage.
-async fn held_within(store: &Store, ask: Ask, patience: Duration) -> bool {
-    if patience.is_zero() {
-        return store.holds_synced(ask.log, ask.from, ask.to).await;
-    }
-    let mut newest = store.newest();
-    let held = async {
-        while !store.holds_synced(ask.log, ask.from, ask.to).await {
-            let _ = tokio::time::timeout(LOOK, newest.changed()).await;
-            // Many may wait, and much may arrive meanwhile.
-            tokio::time::sleep(BREATH).await;
-        }
-    };
-    tokio::time::timeout(patience, held).await.is_ok()
 }

@@ -49,8 +49,12 @@ impl Repair {
                 peer.gave(key);
             }
             Some(_) => peer.gave(key),
-            None if !lacking.is_empty() => peer.fault(now),
-            None => {}
+            None => {
+                if !lacking.is_empty() {
+                    peer.fault(now);
+                }
+                effects.extend(peer.is_useless(&lacking, now).then_some(Effect::Useless(origin)));
+            }
         }
         if let (Some(first), Some(last)) = (lacking.iter().next(), lacking.last()) {
             peer.deny(key, Span { from: first.from, to: last }, now);
@@ -78,13 +82,9 @@ impl Repair {
         }
     }
 
-    pub(super) fn failed(&mut self, id: u64, now: Instant) {
+    pub(super) fn failed(&mut self, id: u64, now: Instant, effects: &mut Vec<Effect>) {
         if let Some(flight) = self.land(id) {
-            if let Some(peer) = self.peers.get_mut(&flight.peer) {
-                peer.fault(now);
-                peer.deny(flight.key, flight.span, now);
-            }
-            return;
+            return self.gave_nothing(&flight, now, effects);
         }
         let comparing = self
             .peers
@@ -94,5 +94,15 @@ impl Repair {
             peer.comparing = None;
             peer.slow = true;
         }
+    }
+
+    /// A request was refused, or not answered in time: its peer is asked after others, and not for the same for a while.
+    pub(super) fn gave_nothing(&mut self, flight: &Flight, now: Instant, effects: &mut Vec<Effect>) {
+        let Flight { peer: origin, key, span, .. } = *flight;
+        let Some(peer) = self.peers.get_mut(&origin) else { return };
+        let claimed = peer.claims(key, span, now);
+        effects.extend(peer.is_useless(&claimed, now).then_some(Effect::Useless(origin)));
+        peer.fault(now);
+        peer.deny(key, span, now);
     }
 }

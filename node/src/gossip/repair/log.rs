@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use anode_shared::ids::LogKey;
-use anode_shared::repair::{Digest, Summary};
+use anode_shared::repair::{Digest, Summary, WINDOW};
 
 use crate::gossip::spans::{Span, Spans};
 
@@ -207,15 +207,16 @@ impl Log {
     /// brings, for the reader says itself when it wants more.
     fn dropped(&self) -> Spans {
         let mut dropped = Spans::default();
-        let below = Span::new(1, self.own.floor.max(self.raised).saturating_sub(1));
-        for owed in self.owed.iter().filter_map(|owed| below?.meet(owed)) {
-            let most = (LENT / self.per_seq.max(1)).max(anode_shared::repair::WINDOW);
+        let Some(below) = Span::new(1, self.own.floor.max(self.raised).saturating_sub(1)) else {
+            return dropped;
+        };
+        for owed in self.owed.iter().filter_map(|owed| below.meet(owed)) {
+            // Who reads downwards wants a window behind what it names.
+            let most = (LENT / self.per_seq.max(1)).max(2 * WINDOW);
             let to = owed.to.min(owed.from.saturating_add(most - 1));
-            // Widened to a whole window, or else its end might lie within a batch.
-            dropped.add(Span {
-                from: owed.from,
-                to: to.max(owed.from.saturating_add(anode_shared::repair::WINDOW - 1)),
-            });
+            // Widened to a whole window, or else its end might lie within a batch; no batch lies on both sides of a floor.
+            let to = to.max(owed.from.saturating_add(WINDOW - 1)).min(below.to);
+            dropped.add(Span { from: owed.from, to });
         }
         dropped.remove_all(&self.in_flight);
         dropped
@@ -229,7 +230,7 @@ impl Log {
             for hole in missing.within(owed).iter() {
                 // Widened to a whole window, or else its end might lie within a batch.
                 let whole = missing.around(hole.from).map_or(hole.to, |whole| whole.to);
-                let to = hole.to.max(hole.from.saturating_add(anode_shared::repair::WINDOW - 1)).min(whole);
+                let to = hole.to.max(hole.from.saturating_add(WINDOW - 1)).min(whole);
                 wants.owed.add(Span { from: hole.from, to });
             }
         }

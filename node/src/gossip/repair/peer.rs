@@ -23,6 +23,9 @@ const REST: Duration = Duration::from_millis(100);
 const FAULTS: u32 = 6;
 /// After how many faults in a row nobody waits for a peer: each is a whole request, so a lossy link hardly comes to it.
 const DISBELIEVED: u32 = 4;
+/// After how many requests in a row that brought nothing of what it says it has a peer is of no use, and over which time at
+/// least: one that is overloaded gives something now and then, and one that stands still answers no comparison either.
+const USELESS: (u32, Duration) = (8, Duration::from_secs(60));
 /// The most logs of a peer that are remembered; of more, the newest.
 const MOST_HINTS: usize = 16_384;
 
@@ -120,6 +123,8 @@ pub(super) struct Peer {
     pub(super) requests: usize,
     pub(super) bytes: u64,
     pub(super) faults: u32,
+    /// How many requests in a row brought nothing of what it says it has, and since when.
+    barren: (u32, Instant),
     rests: Instant,
     pub(super) slow: bool,
 }
@@ -137,6 +142,7 @@ impl Peer {
             requests: 0,
             bytes: 0,
             faults: 0,
+            barren: (0, now),
             rests: now,
             slow: false,
         }
@@ -195,6 +201,7 @@ impl Peer {
     /// It gave something of a log.
     pub(super) fn gave(&mut self, key: LogKey) {
         self.faults /= 2;
+        self.barren.0 = 0;
         if let Some(hint) = self.hints.get_mut(&key) {
             hint.level = 0;
         }
@@ -203,6 +210,22 @@ impl Peer {
     pub(super) fn fault(&mut self, now: Instant) {
         self.faults = (self.faults + 1).min(FAULTS);
         self.rests = now + REST * 2_u32.pow(self.faults);
+    }
+
+    /// It gave nothing of a range. Says yes where it says that it has some, and has given nothing again and again, though it
+    /// goes on to say what it holds.
+    pub(super) fn is_useless(&mut self, claimed: &Spans, now: Instant) -> bool {
+        if claimed.is_empty() {
+            return false;
+        }
+        let (times, since) = self.barren;
+        self.barren = if times == 0 { (1, now) } else { (times + 1, since) };
+        let (times, since) = self.barren;
+        let useless = times >= USELESS.0 && since + USELESS.1 <= now && self.compared_at > since;
+        if useless {
+            self.barren.0 = 0;
+        }
+        useless
     }
 
     /// Whether readers should wait for what it says it has: not after so many faults in a row.

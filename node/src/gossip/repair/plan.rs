@@ -89,9 +89,8 @@ impl Repair {
             let Some(flight) = self.land(id) else { continue };
             if let Some(peer) = self.peers.get_mut(&flight.peer) {
                 peer.slow = true;
-                peer.fault(now);
-                peer.deny(flight.key, flight.span, now);
             }
+            self.gave_nothing(&flight, now, effects);
         }
     }
 
@@ -257,7 +256,9 @@ impl Repair {
             }
         }
         if let Some((_, origin, span)) = best {
-            return Some((origin, cut(span, seqs, job.newest_first)));
+            // Who did not answer in time may have a slow link: it is asked for less.
+            let faults = self.peers.get(&origin).map_or(0, |peer| peer.faults);
+            return Some((origin, cut(span, (seqs >> faults).max(WINDOW), job.newest_first)));
         }
         // Nobody says that it has it. It exists, and who has not said anything for a while may have got it.
         let known = Span::new(job.span.from, job.span.to.min(sure.min(due))).filter(|_| job.urgent)?;

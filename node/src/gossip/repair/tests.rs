@@ -225,6 +225,69 @@ fn it_leaves_alone_who_claims_and_never_gives() {
 }
 
 #[test]
+fn it_says_who_never_gives_what_it_says_it_has() {
+    type Manner = fn(&mut Bench, Asked, u32) -> Vec<Effect>;
+    let nothing: Manner = |bench, asked, _| bench.answer(asked, &told(500, 1, &[]), &[], Outcome::Stored);
+    // (what, how it answers requests, whether it answers comparisons, whether it counts as useless)
+    let manners: [(&str, Manner, bool, bool); 5] = [
+        ("empty", nothing, true, true),
+        ("refusing", |bench, asked, _| bench.handle(Event::Failed(asked.id)), true, true),
+        ("silent", |_, _, _| Vec::new(), true, true),
+        ("standing still", |_, _, _| Vec::new(), false, false),
+        (
+            "overloaded",
+            |bench, asked, count| match count % 6 {
+                0 => bench.answer(
+                    asked,
+                    &told(500, 1, &[]),
+                    &[(asked.span.from, asked.span.to)],
+                    Outcome::Unable,
+                ),
+                _ => bench.handle(Event::Failed(asked.id)),
+            },
+            true,
+            false,
+        ),
+    ];
+    for (what, manner, compares, useless) in manners {
+        let mut bench = Bench::new();
+        bench.connect(1, vec![told(500, 1, &[])]);
+        let began = bench.now;
+        let (mut count, mut found) = (0, None);
+        while found.is_none() && bench.now < began + Duration::from_secs(600) {
+            let mut effects = bench.wait(50);
+            for asked in asked(&effects) {
+                count += 1;
+                effects.extend(manner(&mut bench, asked, count));
+            }
+            for effect in &effects {
+                match effect {
+                    Effect::Compare { id, .. } if compares => {
+                        _ = bench.tell(*id, vec![told(500, 1, &[])], &[]);
+                    }
+                    Effect::Useless(peer) => found = Some((*peer, bench.now - began)),
+                    _ => {}
+                }
+            }
+        }
+        let right = found.is_some_and(|(peer, after)| peer == who(1) && after >= Duration::from_secs(60));
+        assert_eq!((right, found.is_some()), (useless, useless), "{what}: {found:?} after {count} requests");
+    }
+}
+
+#[test]
+fn it_asks_a_slow_peer_for_less() {
+    let mut bench = Bench::new();
+    bench.connect(1, vec![told(100_000, 1, &[])]);
+    let mut sizes: Vec<u64> = Vec::new();
+    for asked in bench.asks(30_000) {
+        sizes.push(asked.span.to - asked.span.from + 1);
+    }
+    assert!(sizes.is_sorted_by(|one, other| one >= other), "{sizes:?}");
+    assert!(sizes.last().unwrap() * 4 <= sizes[0], "{sizes:?}");
+}
+
+#[test]
 fn it_finds_what_a_short_summary_hides() {
     let mut bench = Bench::new();
     let missing: Vec<(u64, u64)> = (1..=40).map(|n| (1_000 * n, 1_000 * n + 500)).collect();

@@ -110,6 +110,11 @@ impl World {
                         self.changed(node, vec![key]);
                     }
                 }
+                Effect::Useless(peer) => {
+                    if self.nodes[self.by_origin[&peer]].manner == Manner::Honest {
+                        self.fail(format!("{node} takes {peer} for useless"));
+                    }
+                }
                 Effect::RenewLink(peer) => {
                     self.renewed += 1;
                     self.unlink(node, self.by_origin[&peer]);

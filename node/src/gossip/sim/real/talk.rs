@@ -53,6 +53,7 @@ impl World {
             Effect::Cancel(_) => return,
             Effect::Heard(key, head) => return life.store.heard(key, head),
             Effect::RaiseFloor(key, floor) => return life.store.raise_floor(key, floor),
+            Effect::Useless(peer) => panic!("{node} takes {peer}, which is honest, for useless"),
             Effect::RenewLink(peer) => return self.unlink(node, self.by_origin[&peer], 5),
         };
         let peer = self.by_origin[&peer];
