@@ -35,7 +35,6 @@ async fn it_tells_a_node_that_is_alone_how_to_start_a_second() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "its step by keyboard in the picture does not see the focus yet"]
 async fn it_shows_who_is_there_who_died_and_who_left() -> Result<()> {
     let market = Market::start(2, 4.0).await?;
     let mut mesh = Mesh::start("page", 3, &["--allow-private-sources", &market.allowed()]).await?;
@@ -75,6 +74,7 @@ async fn it_shows_who_is_there_who_died_and_who_left() -> Result<()> {
 
 /// What is said besides of a node that is chosen in the picture, by keyboard.
 async fn detail(browser: &Browser, id: &str) -> Result<()> {
+    browser.run(&format!("document.querySelector('.mesh a[href$=\"{id}\"]').focus()")).await?;
     browser.key_at("link", "n1: alive", "Enter").await?;
     browser.says("row", Name::Any, &[id, "/ip4/127.0.0.1/tcp/", "n0", "n2"]).await?;
     let chosen = browser.find("link", "n1").await?;
