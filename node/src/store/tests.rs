@@ -8,3 +8,4 @@ mod shards;
 mod peers;
 mod retain;
 mod damage;
+mod archive;
