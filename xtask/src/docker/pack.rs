@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::client::Client;
 use crate::command::{output, run};
@@ -35,7 +35,10 @@ impl Pack {
     pub(super) fn with_libraries_of(mut self, program: &Path) -> Result<Self> {
         let listed =
             output(Command::new("ldd").arg(program)).with_context(|| program.display().to_string())?;
-        self.files.extend(libraries(&listed));
+        // What lies in a folder that is packed comes with it: tar would write a second mention as a link to itself.
+        let packed = |path: &PathBuf| self.files.iter().any(|file| path.starts_with(file));
+        let new: Vec<PathBuf> = libraries(&listed).filter(|path| !packed(path)).collect();
+        self.files.extend(new);
         Ok(self)
     }
 
@@ -72,7 +75,9 @@ impl Pack {
         for line in &self.lines {
             import.args(["--change", line]);
         }
-        output(import.arg(&archive).arg(name)).with_context(|| format!("the image {name}"))?;
+        import.arg(&archive).arg(name).stdout(Stdio::null());
+        let status = import.status().context("docker could not be started")?;
+        ensure!(status.success(), "the image {name} could not be imported: {status}");
         fs::remove_file(archive).map_err(Into::into)
     }
 }
