@@ -191,6 +191,8 @@ pub struct Repair {
     peers: BTreeMap<Origin, Peer>,
     /// Whose connection closed a moment ago.
     gone: BTreeMap<Origin, Instant>,
+    /// When the first thing happened.
+    began: Option<Instant>,
     digest: Digest,
     flights: BTreeMap<u64, Flight>,
     bytes: u64,
@@ -220,6 +222,7 @@ impl Repair {
             forgotten: BTreeMap::new(),
             peers: BTreeMap::new(),
             gone: BTreeMap::new(),
+            began: None,
             digest: Digest::default(),
             flights: BTreeMap::new(),
             bytes: 0,
@@ -303,8 +306,7 @@ impl Repair {
     }
 
     /// Whether somebody who is there says that it has some of a range, or may yet say so. Who claimed it and did not give it
-    /// does not count for a while, nor who gave nothing again and again; an origin that is not linked counts by its beacons, and
-    /// one whose connection just closed may be back with all of its logs.
+    /// does not count for a while, nor who gave nothing again and again; an origin that is not linked counts by its beacons.
     pub fn may_have(&self, key: LogKey, span: Span, now: Instant) -> bool {
         self.first_of(key, span, now).is_some()
     }
@@ -319,9 +321,6 @@ impl Repair {
         if !self.keeps(key.origin) {
             return None;
         }
-        if self.gone.get(&key.origin).is_some_and(|closed| *closed + BACK > now) {
-            return Some(span);
-        }
         let claimed = |peer: &Peer| {
             if peer.may_yet_say(now) {
                 return Some(span);
@@ -335,9 +334,18 @@ impl Repair {
         all.reduce(|one, other| Span { from: one.from.min(other.from), to: one.to.max(other.to) })
     }
 
+    /// Whether the node that made a log is away, and may yet be here again with all of it: its connection closed a moment ago,
+    /// or this node has just started.
+    pub fn awaits(&self, log: LogKey, now: Instant) -> bool {
+        let since = self.gone.get(&log.origin).copied().or(self.began);
+        let recent = since.is_none_or(|since| since + BACK > now);
+        recent && log.origin != self.me && !self.peers.contains_key(&log.origin) && self.keeps(log.origin)
+    }
+
     /// Takes what happened.
     pub fn handle(&mut self, event: Event<'_>, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.began.get_or_insert(now);
         match event {
             Event::Connected(peer) => self.connected(peer, now, &mut effects),
             Event::Closed(peer) => self.closed(peer, now),

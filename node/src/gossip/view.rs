@@ -144,6 +144,12 @@ impl Holders for Peers {
         Some((ends.from, ends.to))
     }
 
+    fn awaits(&self, log: LogKey) -> bool {
+        let Some(met) = self.0.get() else { return false };
+        let repair = met.repair.lock().unwrap_or_else(PoisonError::into_inner);
+        repair.awaits(log, std::time::Instant::now())
+    }
+
     fn floor(&self, log: LogKey) -> u64 {
         let Some(met) = self.0.get() else { return 1 };
         met.repair.lock().unwrap_or_else(PoisonError::into_inner).origins_floor(log)

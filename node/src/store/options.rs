@@ -95,6 +95,11 @@ pub trait Holders: std::fmt::Debug + Send + Sync {
         self.ends_of(log, from, to).map(|(_, last)| last)
     }
 
+    /// Whether the node that made a log is away and may yet be here again with all of it: what is missing is late then, not lost.
+    fn awaits(&self, _log: LogKey) -> bool {
+        false
+    }
+
     /// Below which seq a log's origin itself says that it has dropped everything.
     fn floor(&self, _log: LogKey) -> u64 {
         1

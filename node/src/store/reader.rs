@@ -244,7 +244,10 @@ impl Reader {
             let first = match reason {
                 GapReason::Forked => None,
                 GapReason::Expired => self.shared.holders.first_of(key, next, to),
-                _ => self.shared.holders.may_have(key, next, to).then_some(next),
+                _ => {
+                    let holders = &self.shared.holders;
+                    (holders.awaits(key) || holders.may_have(key, next, to)).then_some(next)
+                }
             };
             let (hopeful, to) =
                 (first == Some(next), first.filter(|first| *first > next).map_or(to, |first| first - 1));

@@ -13,6 +13,7 @@ struct File {
 }
 
 /// The sources of a file, all of which can run.
+#[expect(clippy::unwrap_used, reason = "a file that cannot be read fails the test")]
 fn read(name: &str) -> Vec<SourceDefinition> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/sources").join(name);
     let file: File = toml::from_str(&fs::read_to_string(path).unwrap()).unwrap();

@@ -351,17 +351,25 @@ fn it_wants_nothing_of_origins_that_are_not_kept() {
 }
 
 #[test]
-fn it_waits_for_an_origin_whose_connection_just_closed() {
+fn it_awaits_an_origin_that_may_yet_be_here_again() {
     let mut bench = Bench::new();
-    let other = LogKey { origin: who(3), ..LOG };
-    bench.handle(Event::Connected(LOG.origin));
-    bench.wait(6_000);
-    assert!(!bench.repair.may_have(LOG, span(501, 600), bench.now), "it says that it has none of it");
-    bench.handle(Event::Closed(LOG.origin));
-    for (key, millis, hopes) in [(LOG, 9_000, true), (other, 0, false), (LOG, 1_100, false)] {
+    let (me, other) = (LogKey { origin: who(0), ..LOG }, LogKey { origin: who(3), ..LOG });
+    let mut see = |millis, event, key, awaits| {
         bench.wait(millis);
-        assert_eq!(bench.repair.may_have(key, span(501, 600), bench.now), hopes, "{millis} ms");
-    }
+        if let Some(event) = event {
+            bench.handle(event);
+        }
+        assert_eq!(bench.repair.awaits(key, bench.now), awaits, "{key} at {millis} ms");
+    };
+    see(0, None, LOG, true);
+    see(9_000, None, LOG, true);
+    see(0, None, me, false);
+    see(1_100, None, LOG, false);
+    see(0, Some(Event::Connected(LOG.origin)), LOG, false);
+    see(0, Some(Event::Closed(LOG.origin)), LOG, true);
+    see(0, None, other, false);
+    see(9_000, None, LOG, true);
+    see(1_100, None, LOG, false);
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn settle(store: &Store, what: &str, done: impl Fn(u64) -> bool) {
 }
 
 /// A store of several segments, all of which are too old by now but the newest.
-fn aged(archive: &Arc<Slow>, retain_bytes: u64) -> (Store, Vec<anode_shared::ids::RecordId>) {
+fn aged(archive: &Arc<Slow>, retain_bytes: u64) -> (Store, Vec<RecordId>) {
     let clock = Arc::new(AtomicU64::new(NOW));
     let ticking = clock.clone();
     let options = StoreOptions {
