@@ -11,7 +11,7 @@ use crate::cassandra::Cassandra;
 use crate::plan::Plan;
 
 /// The variable that names the address of the shared one, which `cargo xtask test` sets.
-pub const SHARED: &str = "ANODE_TEST_CASSANDRA";
+pub const SHARED: &str = "TEST_CASSANDRA";
 
 /// The longest name of a keyspace is 48 bytes; a number of up to 25 follows.
 const LONGEST: usize = 20;

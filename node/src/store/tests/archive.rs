@@ -82,9 +82,11 @@ fn it_waits_for_nothing_where_it_is_full_and_counts_what_is_lost() {
     let archive = Arc::new(Slow::default());
     *archive.0.lock().unwrap() = Some(Archived { to: 100, holes: Vec::new() });
     let (store, ids) = aged(&archive, 20_000);
-    settle(&store, "retention by size", |_| store.status().bytes <= 30_000);
-    let floor = store.log(ids[0].key).unwrap().floor;
-    assert!(floor > 101 && store.dropped_unarchived() > 0);
-    assert_eq!(store.dropped_unarchived(), floor - 1 - 100, "each once, and none that is archived");
+    settle(&store, "retention by size", |_| store.status().bytes <= 24_000);
+    // Each once, and none that is archived; it may go on for a moment.
+    settle(&store, "the count of what was lost", |_| {
+        let floor = store.log(ids[0].key).unwrap().floor;
+        floor > 101 && store.dropped_unarchived() == floor - 1 - 100
+    });
     store.drain();
 }
