@@ -20,7 +20,7 @@ use anode_shared::time::Micros;
 
 use super::dice::Dice;
 use super::rates::Rates;
-use super::spans::{Span, Spans};
+use super::spans::{Span, Spans, total};
 use log::Log;
 pub use log::Own;
 use peer::{Hint, Peer};
@@ -395,7 +395,7 @@ impl Repair {
             }
         }
         let newest = beacon.heads.iter().map(|head| head.log.0).max();
-        let reached = newest.map(|newest| (newest, beacon.heads.iter().map(|head| head.head).sum()));
+        let reached = newest.map(|newest| (newest, total(beacon.heads.iter().map(|head| head.head))));
         if let Some(peer) = self.peers.get_mut(&beacon.origin) {
             peer.said = beacon.digest;
             for head in &beacon.heads {

@@ -28,6 +28,11 @@ impl Span {
     }
 }
 
+/// The sum of counts of which peers may have claimed any, however absurd.
+pub fn total(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
+
 /// A set of seqs. All ends stay below 2^64 - 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spans(BTreeMap<u64, u64>);
@@ -50,7 +55,7 @@ impl Spans {
 
     /// How many seqs.
     pub fn count(&self) -> u64 {
-        self.iter().map(Span::count).fold(0, u64::saturating_add)
+        total(self.iter().map(Span::count))
     }
 
     /// The highest seq.

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::Gossip;
 use super::counters::Counters;
 use super::repair::Repair;
-use super::spans::Span;
+use super::spans::{Span, total};
 use crate::store::Holders;
 
 /// What is wrong where two nodes have one identity, and what to do.
@@ -46,7 +46,7 @@ pub struct View {
 impl View {
     /// How many records of peers are not here yet, by their beacons.
     pub fn lag(&self) -> u64 {
-        self.peers.iter().filter(|peer| peer.state <= PeerState::Suspect).map(|peer| peer.lag).sum()
+        total(self.peers.iter().filter(|peer| peer.state <= PeerState::Suspect).map(|peer| peer.lag))
     }
 
     /// How many peers are in each state.

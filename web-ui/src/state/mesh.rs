@@ -178,7 +178,7 @@ pub const CELLS: [Fact; 5] = [
     }),
     ("Accepted", |nodes, node| {
         let own = if nodes.is_own(&node.id) { nodes.accepted } else { 0.0 };
-        count(own + figure(node.heads.values().sum()))
+        count(own + node.heads.values().map(|head| figure(*head)).sum::<f64>())
     }),
     ("Load", load),
 ];

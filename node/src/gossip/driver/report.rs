@@ -12,6 +12,7 @@ use libp2p::multiaddr::{Multiaddr, Protocol};
 
 use super::Driver;
 use crate::gossip::presence::{Peer, PeerState};
+use crate::gossip::spans::total;
 use crate::gossip::view::View;
 use crate::gossip::{peers, view};
 use crate::store::{LogView, system_time};
@@ -149,7 +150,7 @@ impl Driver {
             last_seen: ago(peer.heard),
             connected: peer.connected,
             rtt_ms: self.members.get(&origin).and_then(|member| member.rtt).map(millis),
-            lag: beacon.heads.iter().map(|head| self.lag(origin, head.log, head.head)).sum(),
+            lag: total(beacon.heads.iter().map(|head| self.lag(origin, head.log, head.head))),
             heads,
             links: beacon.links.iter().map(|one| link(one, names)).collect(),
             clock_offset_ms: self.clock.offset(origin).map(view::millis_of),
@@ -167,8 +168,8 @@ impl Driver {
     fn lag(&self, origin: Origin, log: LogId, head: u64) -> u64 {
         let view =
             self.store.log(LogKey { origin, log }).unwrap_or(LogView { floor: 1, ..LogView::default() });
-        let missing: u64 = view.missing.iter().map(|(from, to)| to - from + 1).sum();
-        head.saturating_sub(view.held) + missing
+        let missing = total(view.missing.iter().map(|(from, to)| to - from + 1));
+        head.saturating_sub(view.held).saturating_add(missing)
     }
 }
 

@@ -189,6 +189,22 @@ fn it_believes_heads_with_proof_only() {
 }
 
 #[test]
+fn it_bears_heads_that_no_sum_can_hold() {
+    let mut bench = Bench::new();
+    bench.connect(200, Vec::new());
+    let head = |log| OwnHead { log: LogId(log), head: u64::MAX - 1, hash: Hash::default(), floor: 1 };
+    for logs in 1..=3 {
+        let beacon = Beacon {
+            heads: (1..=logs).map(head).collect(),
+            ..crate::gossip::presence::tests::plain(LOG.origin)
+        };
+        bench.handle(Event::Beacon(&beacon));
+        bench.wait(500);
+        assert_eq!(bench.repair.progress(bench.now).0, u64::MAX.min(logs.saturating_mul(u64::MAX - 1)));
+    }
+}
+
+#[test]
 fn it_asks_another_when_one_is_silent_gone_or_wrong() {
     type Fault = fn(&mut Bench, Asked);
     let faults: [(&str, Fault); 4] = [
