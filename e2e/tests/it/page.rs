@@ -127,7 +127,7 @@ async fn it_shows_live_records_and_survives_a_restart() -> Result<()> {
         filtered[0]
     );
     browser.until(&only, PATIENCE).await.context("by filter")?;
-    ensure_quiet(&browser).await?;
+    ensure_quiet(&browser, &ABSENT).await?;
     browser.close().await?;
     node.stop().await
 }
@@ -148,16 +148,15 @@ async fn ensure_light(browser: &Browser, node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// Nothing was blocked or thrown; only the node's absence may be complained about.
-async fn ensure_quiet(browser: &Browser) -> Result<()> {
+/// What the browser says of a node that is not there, or starts and says so.
+const ABSENT: [&str; 3] = ["ERR_CONNECTION_REFUSED", "WebSocket connection to", "status of 503"];
+
+/// Nothing was blocked or thrown; only of this may be complained.
+async fn ensure_quiet(browser: &Browser, but: &[&str]) -> Result<()> {
     let log = browser.log().await?;
     let bad: Vec<_> = log
         .iter()
-        .filter(|(level, message)| {
-            level == "error"
-                && !message.contains("ERR_CONNECTION_REFUSED")
-                && !message.contains("WebSocket connection to")
-        })
+        .filter(|(level, message)| level == "error" && !but.iter().any(|words| message.contains(words)))
         .collect();
     ensure!(bad.is_empty(), "the browser complains: {bad:?}");
     Ok(())
@@ -198,7 +197,7 @@ async fn it_takes_the_token_of_the_first_link_and_stays_usable() -> Result<()> {
     ] {
         ensure!(browser.run(script).await? == true, "the page lacks {what}");
     }
-    ensure_quiet(&browser).await?;
+    ensure_quiet(&browser, &[]).await?;
     browser.close().await?;
     node.stop().await
 }
