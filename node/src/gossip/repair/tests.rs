@@ -200,7 +200,7 @@ fn it_bears_heads_that_no_sum_can_hold() {
         };
         bench.handle(Event::Beacon(&beacon));
         bench.wait(500);
-        assert_eq!(bench.repair.progress(bench.now).0, u64::MAX.min(logs.saturating_mul(u64::MAX - 1)));
+        assert_eq!(bench.repair.progress(bench.now).0, logs.saturating_mul(u64::MAX - 1));
     }
 }
 
