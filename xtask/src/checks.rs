@@ -1,17 +1,21 @@
 //! `cargo xtask test` and `check`: what is checked, in which order.
 
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::cassandra::Shared;
-use crate::command::{cargo, root, run};
+use crate::command::{cargo, root, run, run_limited};
 use crate::steps::{Step, run_all};
 use crate::{docker, npm, system, ui};
 
 /// One selection for every cargo command here, as another one means other features of shared dependencies
 /// and a second build of them. This crate is apart, as cargo built it alone to run it.
 const SELECTED: [&str; 3] = ["--workspace", "--exclude", "xtask"];
+
+/// How long the tests of one step may take where nobody attends them: several times what they do.
+const PATIENCE: Duration = Duration::from_secs(40 * 60);
 
 /// How much the end-to-end tests do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +69,9 @@ fn steps(scale: Scale) -> Vec<Step> {
     let node = "Read the error above; `cargo build -p anode` repeats this step alone.";
     let node = Step::new("node", node, || run(&mut cargo_with(&["build"], &["--bins"], Scale::Short)));
     let outside = "Repair what the test above names; the printed ANODE_SEED repeats its run: \
-                   `ANODE_SEED=… cargo test -p e2e NAME`.";
+                   `ANODE_SEED=… cargo test -p e2e NAME`. Status 124: a test hangs.";
     let outside = Step::new("integration and end-to-end tests", outside, move || {
-        run(shared.tell(&mut cargo_with(&["test"], &["--test", "*"], scale)))
+        run_limited(PATIENCE, shared.tell(&mut cargo_with(&["test"], &["--test", "*"], scale)))
     });
     vec![install, fmt, ui::step(), lints, cassandra, unit, node, outside]
 }
@@ -80,7 +84,7 @@ fn lints() -> Result<()> {
 
 fn unit_tests(scale: Scale, shared: &Shared) -> Result<()> {
     run(&mut cargo(["test", "--package", "xtask"]))?;
-    run(shared.tell(&mut cargo_with(&["test"], &["--lib", "--bins"], scale)))?;
+    run_limited(PATIENCE, shared.tell(&mut cargo_with(&["test"], &["--lib", "--bins"], scale)))?;
     if scale == Scale::Full { run(&mut cargo_with(&["test"], &["--doc"], scale)) } else { Ok(()) }
 }
 

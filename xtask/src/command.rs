@@ -54,6 +54,29 @@ pub(crate) fn run_within(patience: Duration, command: &mut Command) -> Result<()
     }
 }
 
+/// Runs a command as [`run`] does, and where nobody would notice that it hangs ends it after `patience` with all that it started,
+/// by coreutils' `timeout`. A person at a terminal interrupts it, which `timeout` would keep from it.
+///
+/// # Errors
+/// Fails as [`run`] does; with status 124 where it took too long.
+pub(crate) fn run_limited(patience: Duration, command: &mut Command) -> Result<()> {
+    if in_ci() { run(&mut limited(patience, command)) } else { run(command) }
+}
+
+fn limited(patience: Duration, command: &Command) -> Command {
+    let mut limited = Command::new("timeout");
+    limited.args(["--kill-after=30s", &format!("{}s", patience.as_secs_f64())]);
+    limited.arg(command.get_program()).args(command.get_args());
+    command.get_current_dir().into_iter().for_each(|folder| _ = limited.current_dir(folder));
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited
+}
+
+/// Whether this is a run that nobody attends.
+pub(crate) fn in_ci() -> bool {
+    env::var("CI").is_ok_and(|value| value == "true")
+}
+
 /// Runs a command without a word and gives what it wrote to standard output.
 ///
 /// # Errors
@@ -109,6 +132,19 @@ mod tests {
         let error = run(&mut Command::new("/nonexistent/tool")).unwrap_err().to_string();
         assert_eq!(error, "`tool` could not be started");
         assert_eq!(output(Command::new("echo").arg("word")).unwrap(), "word");
+    }
+
+    #[test]
+    fn it_ends_what_hangs_with_all_that_it_started() {
+        let mut hanging = Command::new("sh");
+        hanging.args(["-c", "sleep 987654 & wait"]).env("WORD", "x");
+        let error = run(&mut limited(Duration::from_millis(100), &hanging)).unwrap_err().to_string();
+        assert!(
+            error.starts_with("`timeout --kill-after=30s 0.1s sh -c ") && error.ends_with(": 124"),
+            "{error}"
+        );
+        let still = Command::new("pgrep").args(["-f", "sleep 987654$"]).status().unwrap();
+        assert!(!still.success(), "what it started goes on");
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Installs the system's packages that a task needs, after saying so.
 
-use std::env;
 use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::command::{output, program, root, run};
+use crate::command::{in_ci, output, program, root, run};
 use crate::screen::{ask, say};
 
 /// A program that a task needs, and the packages that bring it.
@@ -144,7 +143,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
         "there is no apt-get here: install by hand what Debian calls {list}, then run this again"
     );
     let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id == "0");
-    let ci = env::var("CI").is_ok_and(|value| value == "true");
+    let ci = in_ci();
     let sudo = if root { "" } else { "sudo " };
     let by_hand =
         format!("{sudo}apt-get update && {sudo}apt-get install --yes --no-install-recommends {list}");
