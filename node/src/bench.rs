@@ -69,7 +69,8 @@ Examples:
 Examples:
   anode bench mesh
   anode bench mesh --nodes 10 --seconds 20
-  anode bench mesh --nodes 5 --rate 1000 --json    at this rate alone")]
+  anode bench mesh --nodes 5 --rate 1000 --json    at this rate alone
+  anode bench mesh --nodes 2 --rate 2000 --apart 60    two halves that meet after a minute")]
     Mesh(mesh::MeshArgs),
     /// Records a second and core through a source's pipeline: decode, emit, topic, changes, encode
     #[command(after_help = "\

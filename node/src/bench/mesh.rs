@@ -9,9 +9,12 @@ use clap::Args;
 use super::report::Report;
 use super::{per_second, whole};
 
+mod apart;
+mod audience;
 mod nodes;
 mod stretch;
 
+use apart::Apart;
 use nodes::{Nodes, Spent};
 use stretch::{Found, Stretch};
 
@@ -30,6 +33,10 @@ pub struct MeshArgs {
     /// How long to measure; each step of the search takes half of it
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
+    /// Instead: two halves of the nodes publish for so long without knowing each other, then one more node joins them; how soon
+    /// have all the same?
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    apart: Option<u64>,
     /// Answer in JSON, for scripts
     #[arg(long)]
     json: bool,
@@ -46,7 +53,7 @@ const REST: Duration = Duration::from_secs(3);
 
 /// Measures a mesh of its own.
 pub(super) async fn bench(args: &MeshArgs) -> anyhow::Result<()> {
-    let mut nodes = Nodes::start(&args.dir, args.nodes).await?;
+    let mut nodes = Nodes::none(&args.dir)?;
     let report = tokio::select! {
         report = Box::pin(measure(args, &mut nodes)) => report?,
         _ = tokio::signal::ctrl_c() => bail!("interrupted"),
@@ -59,7 +66,13 @@ async fn measure(args: &MeshArgs, nodes: &mut Nodes) -> anyhow::Result<Report> {
     let mut report = Report::default();
     report.figure("nodes", whole(u64::from(args.nodes)), "");
     report.figure("optimised build", if cfg!(debug_assertions) { 0.0 } else { 1.0 }, "");
-    report.figure("whole mesh after", nodes.whole().as_secs_f64(), "s");
+    if let Some(apart) = args.apart {
+        let rate = args.rate.unwrap_or(USUAL);
+        Apart { nodes: args.nodes, rate, time: Duration::from_secs(apart) }.run(nodes, &mut report).await?;
+        return Ok(report);
+    }
+    let whole_after = nodes.join(args.nodes, &[]).await?;
+    report.figure("whole mesh after", whole_after.as_secs_f64(), "s");
     at_rest(&mut report, nodes).await?;
     let time = Duration::from_secs(args.seconds);
     let rate = args.rate.unwrap_or(USUAL);

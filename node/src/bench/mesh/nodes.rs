@@ -19,7 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) struct Nodes {
     nodes: Vec<Subject>,
     dir: PathBuf,
-    whole: Duration,
 }
 
 /// What all nodes together had used at a moment, or between two.
@@ -57,45 +56,37 @@ impl Spent {
 }
 
 impl Nodes {
-    /// Starts them, each of which but the first knows the first, and waits until all know all.
-    pub(super) async fn start(beside: &Path, count: u16) -> anyhow::Result<Self> {
+    /// None yet.
+    pub(super) fn none(beside: &Path) -> anyhow::Result<Self> {
         let dir = Subject::folder(beside)?;
-        let network = format!("bench-{}", std::process::id());
-        let mut nodes = Self { nodes: Vec::new(), dir, whole: Duration::ZERO };
-        let began = Instant::now();
-        let mut known = None;
-        for number in 0..count {
-            let dir = nodes.dir.join(format!("n{number}"));
-            fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-            let bootstrap: Vec<&str> =
-                known.iter().flat_map(|known: &String| ["--bootstrap", known]).collect();
-            let node = Subject::start_in(dir, &network, &bootstrap).await?;
-            if known.is_none() {
-                let status: Status = node.client.get("/api/v1/status", &Query::new()).await?;
-                known = status.node.addresses.first().cloned();
-            }
-            nodes.nodes.push(node);
-        }
-        nodes.until_whole(began).await?;
-        nodes.whole = began.elapsed();
-        Ok(nodes)
+        Ok(Self { nodes: Vec::new(), dir })
     }
 
-    async fn until_whole(&self, began: Instant) -> anyhow::Result<()> {
-        for node in &self.nodes {
-            loop {
-                let list: PeerList = node.client.get("/api/v1/peers", &Query::new()).await?;
-                let there = list.peers.iter().filter(|peer| peer.state == PeerState::Alive).count();
-                if there + 1 == self.nodes.len() {
-                    break;
-                }
-                if began.elapsed() > PATIENCE {
-                    bail!("the nodes did not find each other within {} s", PATIENCE.as_secs());
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+    /// Starts more, which know those addresses, or else the first of them, and waits until these know each other. Says how long
+    /// that took.
+    pub(super) async fn join(&mut self, count: u16, known: &[String]) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        let (first, mut known) = (self.nodes.len(), known.to_vec());
+        for _ in 0..count {
+            let dir = self.dir.join(format!("n{}", self.nodes.len()));
+            fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            let bootstrap: Vec<&str> =
+                known.iter().flat_map(|known| ["--bootstrap", known.as_str()]).collect();
+            let network = format!("bench-{}", std::process::id());
+            self.nodes.push(Subject::start_in(dir, &network, &bootstrap).await?);
+            if known.is_empty() {
+                known.push(self.address(first).await?);
             }
         }
-        Ok(())
+        until_whole(&self.nodes[first..], began).await?;
+        Ok(began.elapsed())
+    }
+
+    /// Where peers reach a node.
+    pub(super) async fn address(&self, number: usize) -> anyhow::Result<String> {
+        let node = self.nodes.get(number).context("there is no such node")?;
+        let status: Status = node.client.get("/api/v1/status", &Query::new()).await?;
+        status.node.addresses.into_iter().next().context("a node has no address")
     }
 
     /// Waits until no node lacks a record of another.
@@ -114,11 +105,6 @@ impl Nodes {
             }
         }
         Ok(())
-    }
-
-    /// How long it took until all knew all, from the first start on.
-    pub(super) fn whole(&self) -> Duration {
-        self.whole
     }
 
     /// How many there are.
@@ -161,6 +147,24 @@ impl Nodes {
     pub(super) fn finish(&mut self) -> anyhow::Result<()> {
         self.nodes.drain(..).try_for_each(Subject::finish)
     }
+}
+
+/// Waits until each of some knows the others.
+async fn until_whole(nodes: &[Subject], began: Instant) -> anyhow::Result<()> {
+    for node in nodes {
+        loop {
+            let list: PeerList = node.client.get("/api/v1/peers", &Query::new()).await?;
+            let there = list.peers.iter().filter(|peer| peer.state == PeerState::Alive).count();
+            if there + 1 >= nodes.len() {
+                break;
+            }
+            if began.elapsed() > PATIENCE {
+                bail!("the nodes did not find each other within {} s", PATIENCE.as_secs());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Nodes {

@@ -1,24 +1,19 @@
 //! A stretch of time in which records are published at a rate, and a subscriber on each node takes them.
 
 use std::collections::VecDeque;
-use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anode_shared::frames::RECORD_FRAME_START;
 use anyhow::{Context as _, bail};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
+use super::audience::{Arrivals, Audience, Start, payload};
 use super::nodes::Nodes;
 use crate::bench::micros;
 use crate::bench::samples::{Samples, Sorted};
-use crate::bench::wire::{PAYLOAD, Wire, sent_at, text_frame};
+use crate::bench::wire::{PAYLOAD, Wire, text_frame};
 use crate::cli::now;
+use crate::client::Client;
 
-/// Where a payload holds its number, behind the time and a 1: a number in JSON begins with no zero.
-const NUMBER: Range<usize> = 27..39;
 /// How long records may be on their way once the last one was published, for the rate to hold.
 const SOON: Duration = Duration::from_secs(2);
 /// How long they are waited for in all.
@@ -59,83 +54,27 @@ pub(super) struct Found {
     pub(super) last: Sorted,
 }
 
-/// What publishers and subscribers share.
-#[derive(Debug, Default)]
-struct Progress {
-    arrived: AtomicU64,
-    over: CancellationToken,
-}
-
 /// What one publisher did.
 #[derive(Debug, Default)]
-struct Published {
-    sent: u64,
+pub(super) struct Published {
+    pub(super) sent: u64,
     acked: u64,
     acks: Samples,
-}
-
-/// When each record came to one subscriber: microseconds after it was published, plus one; 0 where it did not.
-#[derive(Debug, Default)]
-struct Arrivals {
-    after: Vec<u32>,
-    twice: u64,
-}
-
-impl Arrivals {
-    fn note(&mut self, number: u64, after: u64) -> anyhow::Result<()> {
-        let place = usize::try_from(number)?;
-        if self.after.len() <= place {
-            self.after.resize(place + 1, 0);
-        }
-        self.twice += u64::from(self.after[place] > 0);
-        self.after[place] = u32::try_from(after + 1).unwrap_or(u32::MAX);
-        Ok(())
-    }
-
-    fn of(&self, number: u64) -> Option<u64> {
-        let after = usize::try_from(number).ok().and_then(|place| self.after.get(place));
-        after.filter(|after| **after > 0).map(|after| u64::from(*after) - 1)
-    }
 }
 
 impl Stretch {
     /// Publishes, and waits until all is everywhere, or too late.
     pub(super) async fn run(self, nodes: &Nodes) -> anyhow::Result<Found> {
-        let progress = Arc::new(Progress::default());
         let topic = format!("bench.t{}", now());
-        let mut readers = Vec::new();
-        for client in nodes.clients() {
-            let query = vec![("topic", topic.clone()), ("start", "live".to_owned())];
-            let mut wire = Wire::open(client, "/feed", &query).await?;
-            wire.begun().await?;
-            readers.push(wire);
-        }
-        let mut writers = Vec::new();
-        for client in nodes.clients().take(if self.spread { readers.len() } else { 1 }) {
-            writers.push(Wire::open(client, "/publish", &vec![("topic", topic.clone())]).await?);
-        }
-        let mut subscribers = JoinSet::new();
-        for (place, wire) in readers.into_iter().enumerate() {
-            let progress = Arc::clone(&progress);
-            subscribers.spawn(async move { subscribe(wire, &progress).await.map(|came| (place, came)) });
-        }
+        let audience = Audience::open(nodes.clients(), &topic, Start::Live).await?;
+        let publishers = if self.spread { audience.count() } else { 1 };
         let began = Instant::now();
-        let published = self.publish(writers).await?;
+        let published = self.publish(nodes.clients().take(publishers), &topic).await?;
         let took = began.elapsed();
         let sent: u64 = published.iter().map(|one| one.sent).sum();
-        let owed = sent * subscribers.len() as u64;
-        while progress.arrived.load(Ordering::Relaxed) < owed && began.elapsed() < took + PATIENCE {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        audience.wait(sent, PATIENCE).await;
         let soon = began.elapsed() < took + SOON;
-        progress.over.cancel();
-        let mut came: Vec<(usize, Arrivals)> = Vec::new();
-        while let Some(ended) = subscribers.join_next().await {
-            came.push(ended.context("a subscriber ended")??);
-        }
-        came.sort_by_key(|(place, _)| *place);
-        let came: Vec<Arrivals> = came.into_iter().map(|(_, came)| came).collect();
-        let mut found = look(&published, &came);
+        let mut found = look(&published, &audience.end().await?);
         found.took = took;
         // A publisher that could not send at the rate was held up by its node.
         let due = u64::from(self.rate) * micros(self.time) / 1_000_000;
@@ -144,8 +83,16 @@ impl Stretch {
         Ok(found)
     }
 
-    /// Publishes on all sockets; each publisher's records have every so-manieth number.
-    async fn publish(self, writers: Vec<Wire>) -> anyhow::Result<Vec<Published>> {
+    /// Publishes at all of some nodes; each publisher's records have every so-manieth number.
+    pub(super) async fn publish(
+        self,
+        clients: impl Iterator<Item = &Client>,
+        topic: &str,
+    ) -> anyhow::Result<Vec<Published>> {
+        let mut writers = Vec::new();
+        for client in clients {
+            writers.push(Wire::open(client, "/publish", &vec![("topic", topic.to_owned())]).await?);
+        }
         let mut tasks = JoinSet::new();
         let (count, mut all) = (writers.len() as u64, Vec::new());
         let rate = u64::from(self.rate).div_ceil(count);
@@ -163,7 +110,7 @@ impl Stretch {
 }
 
 /// What the arrivals say of what was published.
-fn look(published: &[Published], came: &[Arrivals]) -> Found {
+pub(super) fn look(published: &[Published], came: &[Arrivals]) -> Found {
     let (mut here, mut away, mut last) = (Samples::default(), Samples::default(), Samples::default());
     let (mut lost, count) = (0, published.len() as u64);
     for (place, publisher) in published.iter().enumerate() {
@@ -201,20 +148,6 @@ fn look(published: &[Published], came: &[Arrivals]) -> Found {
         away: away.sorted(),
         last: last.sorted(),
     }
-}
-
-/// Writes a payload of [`PAYLOAD`] bytes that says when it was sent, and which it is.
-fn payload(now: u64, number: u64, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(format!("{{\"t\":{now:016},\"n\":1{number:012},\"pad\":\"").as_bytes());
-    out.resize(start + PAYLOAD - 2, b'x');
-    out.extend_from_slice(b"\"}");
-}
-
-/// The number of the payload at the end of a record's frame.
-fn number(frame: &[u8]) -> Option<u64> {
-    let start = frame.len().checked_sub(PAYLOAD + 1)?;
-    std::str::from_utf8(frame.get(start + NUMBER.start..start + NUMBER.end)?).ok()?.parse().ok()
 }
 
 /// Publishes at a rate, then waits for the last acknowledgements. Ends early where the node does not keep up.
@@ -276,46 +209,9 @@ fn acknowledged(
     Ok(())
 }
 
-async fn subscribe(mut wire: Wire, progress: &Progress) -> anyhow::Result<Arrivals> {
-    let mut arrivals = Arrivals::default();
-    let over = progress.over.cancelled();
-    tokio::pin!(over);
-    loop {
-        let (mut came, mut at) = (0, 0);
-        let turned = wire.turn(|frame| {
-            if frame.starts_with(RECORD_FRAME_START) {
-                // One look at the clock for what one read brought: it is here at the same time.
-                at = if came == 0 { now() } else { at };
-                came += 1;
-                let (number, sent) =
-                    number(frame).zip(sent_at(frame)).context("a record of somebody else")?;
-                arrivals.note(number, at.saturating_sub(sent))?;
-            }
-            Ok(())
-        });
-        tokio::select! {
-            biased;
-            turned = turned => turned?,
-            () = &mut over => return Ok(arrivals),
-        }
-        progress.arrived.fetch_add(came, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn it_finds_again_which_payload_it_was() {
-        let mut frame = br#"{"type":"record","payload":"#.to_vec();
-        payload(1_795_402_020_123_456, 98_765, &mut frame);
-        assert_eq!(frame.len(), 27 + PAYLOAD);
-        frame.push(b'}');
-        assert_eq!((sent_at(&frame), number(&frame)), (Some(1_795_402_020_123_456), Some(98_765)));
-        assert!(serde_json::from_slice::<serde_json::Value>(&frame).is_ok());
-        assert_eq!(number(b"{}"), None);
-    }
 
     #[test]
     fn it_counts_what_is_lost_and_takes_the_last_of_all() {
