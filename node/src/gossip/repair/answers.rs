@@ -37,7 +37,7 @@ impl Repair {
         }
         if pieces.iter().any(|piece| piece.outcome == Outcome::Wrong) {
             peer.fault(now);
-            return peer.deny(key, span, now);
+            return peer.deny(key, span, true, now);
         }
         let mut lacking = claimed;
         pieces.iter().for_each(|piece| lacking.remove(piece.span));
@@ -57,9 +57,9 @@ impl Repair {
             }
         }
         if let (Some(first), Some(last)) = (lacking.iter().next(), lacking.last()) {
-            peer.deny(key, Span { from: first.from, to: last }, now);
+            peer.deny(key, Span { from: first.from, to: last }, true, now);
         } else if pieces.is_empty() {
-            peer.deny(key, span, now);
+            peer.deny(key, span, true, now);
         }
     }
 
@@ -103,6 +103,6 @@ impl Repair {
         let claimed = peer.claims(key, span, now);
         effects.extend(peer.is_useless(&claimed, now).then_some(Effect::Useless(origin)));
         peer.fault(now);
-        peer.deny(key, span, now);
+        peer.deny(key, span, false, now);
     }
 }

@@ -17,6 +17,8 @@ const STEPS: usize = 8;
 const MOST_EARLY: usize = 16;
 /// How long an origin's word on its own log counts: four beacons.
 const SAID: Duration = Duration::from_secs(10);
+/// How long after a log grew a peer may still speak of it as it was before: answers and beacons take their time.
+const SETTLES: Duration = Duration::from_secs(1);
 /// About how many bytes are asked for at once of what is only lent to a reader.
 const LENT: u64 = 512 << 10;
 /// What a record takes before any was seen, bytes.
@@ -70,6 +72,8 @@ pub(super) struct Log {
     pub(super) own: Own,
     /// The newest head that its origin's signature bears out.
     pub(super) proven: u64,
+    /// When it was last seen to reach further than before.
+    grown: Option<Instant>,
     /// What the origin said of its own log: floor, head, when.
     said: Option<(u64, u64, Instant)>,
     /// Up to which seq everything may be asked for.
@@ -94,6 +98,7 @@ impl Log {
             fingerprint: 0,
             own: Own { floor: 1, ..Own::default() },
             proven: 0,
+            grown: None,
             said: None,
             due: 0,
             coming: VecDeque::new(),
@@ -137,7 +142,15 @@ impl Log {
         news
     }
 
+    /// Whether who spoke of it then could know of a range: the log has not grown since.
+    pub(super) fn was_known(&self, span: Span, then: Instant) -> bool {
+        span.to <= self.sure() && self.grown.is_none_or(|grown| grown + SETTLES <= then)
+    }
+
     fn grew(&mut self, to: u64, now: Instant) {
+        if to > self.sure() {
+            self.grown = Some(now);
+        }
         if to <= self.due || self.coming.back().is_some_and(|(last, _)| to <= *last) {
             return;
         }

@@ -43,6 +43,8 @@ pub(super) struct Hint {
     denied: Spans,
     until: Instant,
     level: u32,
+    /// Whether it answered without giving it. Who does not answer may be busy.
+    lied: bool,
 }
 
 impl Hint {
@@ -57,6 +59,7 @@ impl Hint {
             denied: Spans::default(),
             until: now,
             level: 0,
+            lied: false,
         }
     }
 
@@ -75,13 +78,18 @@ impl Hint {
 
     /// What of a range it says it has, but for what it did not give.
     pub(super) fn covers(&self, span: Span, now: Instant) -> Spans {
-        let mut covered = Spans::default();
-        if let Some(span) = Span::new(self.floor, self.head).and_then(|all| all.meet(span)) {
-            covered.add(span);
-            covered.remove_all(&self.missing);
-            self.but_denied(&mut covered, now);
-        }
+        let mut covered = self.says(span);
+        self.but_denied(&mut covered, now);
         covered
+    }
+
+    fn says(&self, span: Span) -> Spans {
+        let mut said = Spans::default();
+        if let Some(span) = Span::new(self.floor, self.head).and_then(|all| all.meet(span)) {
+            said.add(span);
+            said.remove_all(&self.missing);
+        }
+        said
     }
 
     /// What of a range it may be asked for: what it says it has, and what it cannot say.
@@ -161,7 +169,7 @@ impl Peer {
     pub(super) fn set_hint(&mut self, key: LogKey, mut hint: Hint) {
         if let Some(known) = self.hints.get(&key) {
             hint.denied = known.denied.clone();
-            (hint.until, hint.level) = (known.until, known.level);
+            (hint.until, hint.level, hint.lied) = (known.until, known.level, known.lied);
         } else if self.hints.len() >= MOST_HINTS {
             // The oldest log is the least likely to be wanted.
             match self.hints.first_key_value() {
@@ -183,16 +191,19 @@ impl Peer {
     }
 
     pub(super) fn compared(&mut self, whole: bool, now: Instant) {
-        self.compared |= whole;
-        self.compared_at = now;
+        if whole {
+            self.compared = true;
+            self.compared_at = now;
+        }
     }
 
-    /// It did not give what it should: it is not asked for that again for a while.
-    pub(super) fn deny(&mut self, key: LogKey, span: Span, now: Instant) {
+    /// It did not give what it should, though it answered where it `lied`: it is not asked for that again for a while.
+    pub(super) fn deny(&mut self, key: LogKey, span: Span, lied: bool, now: Instant) {
         let hint = self.hints.entry(key).or_insert_with(|| Hint::nothing(now));
         if hint.until <= now {
-            hint.denied = Spans::default();
+            (hint.denied, hint.lied) = (Spans::default(), false);
         }
+        hint.lied |= lied;
         hint.denied.add(span);
         hint.until = now + hint.wait(DENIED);
         hint.level = (hint.level + 1).min(LEVELS);
@@ -247,6 +258,20 @@ impl Peer {
     /// What of a range it said it has.
     pub(super) fn claims(&self, key: LogKey, span: Span, now: Instant) -> Spans {
         self.hints.get(&key).map(|hint| hint.covers(span, now)).unwrap_or_default()
+    }
+
+    /// What of a range it may have: what it says, and what its log has grown by since it spoke, of which it could not. Not what
+    /// it answered without giving it.
+    pub(super) fn may_have(&self, key: LogKey, span: Span, log: Option<&Log>, now: Instant) -> Spans {
+        let hint = self.hints.get(&key);
+        let mut all = hint.map(|hint| hint.says(span)).unwrap_or_default();
+        let (head, spoke) =
+            hint.map_or((0, self.compared_at), |hint| (hint.head, hint.at.max(self.compared_at)));
+        if log.is_none_or(|log| !log.was_known(span, spoke)) {
+            Span::new(span.from.max(head + 1), span.to).into_iter().for_each(|newer| all.add(newer));
+        }
+        hint.filter(|hint| hint.lied).inspect(|hint| hint.but_denied(&mut all, now));
+        all
     }
 
     /// Whether what it said of a log is so old that it may have more by now.

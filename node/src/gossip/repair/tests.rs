@@ -330,6 +330,37 @@ fn it_asks_nobody_for_what_nobody_has() {
 }
 
 #[test]
+fn it_takes_no_word_for_more_than_could_be_known() {
+    let mut bench = Bench::new();
+    bench.handle(Event::Own(LOG, holds(350, 350, &[])));
+    bench.connect(1, vec![told(350, 1, &[])]);
+    bench.now += Duration::from_secs(20);
+    let speaks = |bench: &mut Bench, head| {
+        let hint = Hint::told(&told(head, 1, &[]), bench.now);
+        bench.repair.peers.get_mut(&who(1)).unwrap().set_hint(LOG, hint);
+    };
+    let hopes = |bench: &Bench| bench.repair.may_have(LOG, span(351, 500), bench.now);
+    assert!(hopes(&bench), "the store came further than the planner was told");
+    speaks(&mut bench, 350);
+    bench.handle(Event::Own(LOG, holds(350, 750, &[(351, 500)])));
+    assert!(hopes(&bench), "it spoke before");
+    for (millis, hoped) in [(0, true), (900, true), (200, false)] {
+        bench.now += Duration::from_millis(millis);
+        speaks(&mut bench, 350);
+        assert_eq!(hopes(&bench), hoped, "it spoke {millis} ms later");
+    }
+    // Who says that it has it and does not answer may be busy; who answers without it has not.
+    speaks(&mut bench, 750);
+    let [asked] = bench.asks(200)[..] else { panic!("not asked once") };
+    bench.handle(Event::Failed(asked.id));
+    assert!(hopes(&bench));
+    bench.wait(3_000);
+    let Some(asked) = bench.asks(5_000).first().copied() else { panic!("not asked again") };
+    bench.answer(asked, &told(750, 1, &[]), &[], Outcome::Stored);
+    assert!(!hopes(&bench));
+}
+
+#[test]
 fn it_stops_where_retention_ends() {
     let mut bench = Bench::new();
     bench.connect(1, vec![told(500, 1, &[])]);
