@@ -73,8 +73,12 @@ impl Appender {
     pub(crate) fn jump(&mut self, jump: &JumpEntry) -> Result<(), Refused> {
         let arrival = self.shared.order().next;
         self.append(Kind::Jump, arrival, &codec::encode(jump))?;
-        let arrivals = self.shared.order().take_jump(jump.key, jump.to);
-        self.index.write().unwrap_or_else(PoisonError::into_inner).arrive(&arrivals);
+        let arrivals = {
+            let mut order = self.shared.order();
+            let arrivals = order.take_jump(jump.key, jump.to);
+            self.index.write().unwrap_or_else(PoisonError::into_inner).arrive(&arrivals);
+            arrivals
+        };
         self.shared.for_peers().touch(jump.key);
         self.show(&arrivals, None);
         Ok(())

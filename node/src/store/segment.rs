@@ -302,7 +302,8 @@ impl Segment {
             for arrival in index.arrivals.get(place(from)..end).unwrap_or_default() {
                 arrival.advance(&mut heads);
             }
-            *memo = Some((position, heads.clone()));
+            // Not beyond what is there now: what comes next belongs to a later answer.
+            *memo = Some((index.summary.first_arrival + end as u64, heads.clone()));
             heads
         })
     }

@@ -75,11 +75,12 @@ impl Tail {
         }
     }
 
-    /// For each log the newest seq before `position`; `None` where that lies before the tail.
+    /// For each log the newest seq before `position`; `None` where that lies before the tail, or behind an arrival that is in the
+    /// order and not in the tail yet.
     pub(crate) fn heads_at(&self, position: u64) -> Option<Heads> {
         let place = usize::try_from(position.checked_sub(self.first)?).ok()?;
         let mut heads = self.heads.clone();
-        let behind = self.items.range(place.min(self.items.len())..);
+        let behind = (place <= self.items.len()).then(|| self.items.range(place..))?;
         behind.rev().for_each(|kept| kept.item.arrival.retreat(&mut heads));
         Some(heads)
     }
@@ -134,6 +135,6 @@ mod tests {
         for (position, heads) in (50..).zip(at) {
             assert_eq!(tail.heads_at(position), Some(heads), "at {position}");
         }
-        assert_eq!(tail.heads_at(49), None);
+        assert_eq!((tail.heads_at(49), tail.heads_at(58)), (None, None));
     }
 }

@@ -351,11 +351,10 @@ fn it_takes_no_word_for_more_than_could_be_known() {
     }
     // Who says that it has it and does not answer may be busy; who answers without it has not.
     speaks(&mut bench, 750);
-    let [asked] = bench.asks(200)[..] else { panic!("not asked once") };
+    let Some(asked) = bench.asks(1_000).first().copied() else { panic!("not asked") };
     bench.handle(Event::Failed(asked.id));
     assert!(hopes(&bench));
-    bench.wait(3_000);
-    let Some(asked) = bench.asks(5_000).first().copied() else { panic!("not asked again") };
+    let Some(asked) = bench.asks(2_500).first().copied() else { panic!("not asked again") };
     bench.answer(asked, &told(750, 1, &[]), &[], Outcome::Stored);
     assert!(!hopes(&bench));
 }

@@ -1,6 +1,7 @@
 //! What holds over files as over memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anode_shared::cursor::{Cursor, WHOLE};
@@ -70,6 +71,34 @@ fn it_resumes_from_a_cursor_without_loss_or_duplicate() {
         ids[..1_234].iter().for_each(|id| moved.set(id.key, WHOLE, id.seq));
         assert_eq!(read_from(&store, &Start::After(moved.clone())).ids, ids[1_234..]);
         assert_eq!(history(&store, Direction::Asc, 10_000, Some(&moved)).0, ids[1_234..]);
+        store.drain();
+    });
+}
+
+#[test]
+fn it_stands_behind_what_it_gave_while_records_arrive() {
+    over_both(|again| {
+        let store = again();
+        publish(&store, "a.b", 0..5);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    publish(&store, "a.b", 0..1);
+                }
+            });
+            for _ in 0..3_000 {
+                let mut reader = store.reader(&Start::Last(5), Topics::default(), &|_, _| true).unwrap();
+                let last = *read(&mut reader, &Topics::default(), 5).ids.last().unwrap();
+                let cursor = reader.cursor_before(std::iter::empty()).unwrap_or_else(|| reader.read_cursor());
+                let (_, stands) = cursor.logs().find(|(key, _)| *key == last.key).unwrap();
+                if stands < last.seq {
+                    over.store(true, Ordering::Relaxed);
+                    panic!("it stands at {stands}, and {} was given", last.seq);
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        });
         store.drain();
     });
 }
