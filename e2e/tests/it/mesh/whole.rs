@@ -166,6 +166,8 @@ async fn away(killing: &mut Killing) -> Result<()> {
 
 /// A node stands still for so long that it counts as dead, and goes on.
 async fn silent(killing: &mut Killing) -> Result<()> {
+    // The first may have come back just now, and know nobody yet who could count as dead.
+    killing.mesh.until_whole(PATIENCE).await?;
     let number = killing.random.random_range(1..killing.mesh.nodes.len());
     let id = killing.mesh.id(number).await?;
     killing.mesh.nodes[number].signal(Signal::STOP)?;
@@ -242,7 +244,22 @@ async fn judge_sources(mesh: &Mesh, restarts: usize) -> Result<usize> {
             ticks.dedup();
             ensure!(before - ticks.len() <= restarts, "{name}: {} doubled", before - ticks.len());
         }
-        ensure_serials(&name, &ticks, name == Kind::Sse.word())?;
+        if let Err(error) = ensure_serials(&name, &ticks, name == Kind::Sse.word()) {
+            return Err(error.context(where_each_is(mesh, &name).await?));
+        }
     }
     Ok(all)
+}
+
+/// Which serials of a source each node has, for a failing test to say.
+async fn where_each_is(mesh: &Mesh, source: &str) -> Result<String> {
+    let mut words = String::new();
+    for number in 0..mesh.nodes.len() {
+        let paged = history::read(mesh.http(number)?, "topic=market.%3E&limit=10000").await?;
+        let own = paged.records.iter().filter(|record| record["source"] == source);
+        let all: Vec<String> =
+            own.map(|record| format!("{} as {}", record["payload"]["n"], record["id"])).collect();
+        words += &format!("node {number} has of {source}: {}\n", all.join(", "));
+    }
+    Ok(words)
 }
