@@ -157,6 +157,8 @@ async fn late(killing: &mut Killing, args: &[&str]) -> Result<()> {
 
 /// A node leaves, is away while records flow, and comes back.
 async fn away(killing: &mut Killing) -> Result<()> {
+    // Who has come back just now may not be linked to it yet, and would not hear it leave.
+    killing.mesh.until_whole(PATIENCE).await?;
     let id = killing.mesh.id(1).await?;
     killing.leave(1).await?;
     until_state(&killing.mesh.nodes[0], &id, "left", PATIENCE).await?;
