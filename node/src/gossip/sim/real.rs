@@ -161,8 +161,11 @@ fn it_keeps_and_hands_on_what_was_acknowledged_with_the_real_store() {
         let told = world.told();
         met.iter_mut().zip(told).for_each(|(met, told)| *met += told);
     }
-    // Fetched, jumped over, damaged, found damaged, dropped, killed, gaps, hops: a story without them would prove nothing.
-    assert!(given().is_some() || met.iter().all(|met| *met > 0), "{met:?}");
+    // Fetched, jumped over, damaged, found damaged, dropped, killed, gaps, hops: a story without them would prove nothing. But
+    // gaps are told only of what nobody has, which need not happen.
+    let [fetched, jumps, damages, found, dropped, kills, _, hops] = met;
+    let needed = [fetched, jumps, damages, found, dropped, kills, hops];
+    assert!(given().is_some() || needed.iter().all(|met| *met > 0), "{met:?}");
 }
 
 /// How many stories are told: each takes a second or two of an unoptimised build.
