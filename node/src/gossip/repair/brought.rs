@@ -84,6 +84,11 @@ impl Brought {
         self.change(who, |account| _ = account.logs.remove(&log));
     }
 
+    /// Whether somebody's connection closed, and nothing came of it since.
+    pub(super) fn is_gone(&self, who: Origin) -> bool {
+        self.accounts.get(&who).is_some_and(|account| account.gone)
+    }
+
     /// Somebody's connection closed: what it brought goes before all else.
     pub(super) fn closed(&mut self, who: Origin) {
         self.change(who, |account| account.gone = true);

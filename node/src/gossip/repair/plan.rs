@@ -256,7 +256,6 @@ impl Repair {
     fn guess(&mut self, job: Job, now: Instant, effects: &mut Vec<Effect>) {
         let Some(log) = self.logs.get_mut(&job.key) else { return };
         let sure = log.sure().min(log.due(now));
-        let seqs = chunk_of(log);
         let Some(known) = Span::new(job.span.from, job.span.to.min(sure)) else { return };
         if self.bytes >= IN_ALL || !self.rates.open(job.key.origin, now) {
             return;
@@ -269,7 +268,8 @@ impl Repair {
             .filter(|(_, peer)| stale(peer))
             .min_by_key(|(origin, peer)| rank(0, origin, peer, salt));
         if let Some(peer) = ask.map(|(origin, _)| *origin) {
-            self.ask(peer, job.key, cut(known, seqs, job.newest_first), now, effects);
+            // For little: the answer says what it has.
+            self.ask(peer, job.key, cut(known, WINDOW, job.newest_first), now, effects);
         }
     }
 
@@ -293,7 +293,8 @@ impl Repair {
     /// The next chunk of a range that anybody of some has, and the best of those who have it.
     fn best(&mut self, job: Job, whom: &[Origin], now: Instant) -> Option<(Origin, Span)> {
         let log = self.logs.get_mut(&job.key)?;
-        let (due, seqs) = (log.due(now), chunk_of(log));
+        let due = log.due(now);
+        let seqs = (CHUNK / log.per_seq.max(1)).clamp(WINDOW, 65_536);
         if self.breaks(Flaw::SamePeer) {
             let origin = *self.peers.keys().next()?;
             let free = self.peers[&origin].requests < REQUESTS;
@@ -317,11 +318,6 @@ impl Repair {
         let faults = self.peers.get(&origin).map_or(0, |peer| peer.faults);
         Some((origin, cut(span, (seqs >> faults).max(WINDOW), job.newest_first)))
     }
-}
-
-/// How many seqs of a log one request is for.
-fn chunk_of(log: &Log) -> u64 {
-    (CHUNK / log.per_seq.max(1)).clamp(WINDOW, 65_536)
 }
 
 fn is_free(peer: &Peer, now: Instant) -> bool {

@@ -131,8 +131,10 @@ impl Repair {
     fn hinted(&mut self, origin: Origin, key: LogKey, now: Instant, effects: &mut Vec<Effect>) {
         let Some(hint) = self.peers.get(&origin).and_then(|peer| peer.hint(key)) else { return };
         let (head, forked) = (hint.head, hint.forked);
-        if self.log(key, origin).is_none() {
-            return;
+        let Some(log) = self.log(key, origin) else { return };
+        if log.bringer.is_some_and(|bringer| self.brought.is_gone(bringer)) {
+            // Whoever told of it first is not there any more.
+            self.charge(key, origin);
         }
         self.want(key);
         if self.breaks(Flaw::TrustHints) && self.logs.get_mut(&key).is_some_and(|log| log.prove(head, now)) {

@@ -104,6 +104,20 @@ fn it_is_told_again_what_it_had_no_room_for() {
 }
 
 #[test]
+fn it_puts_what_one_who_has_gone_told_of_on_the_account_of_who_tells_of_it_now() {
+    for next in [1, 2] {
+        let mut bench = Bench::new();
+        bench.connect(1, vec![told(500, 1, &[])]);
+        assert_eq!(bench.repair.logs[&LOG].bringer, Some(who(1)));
+        bench.handle(Event::Closed(who(1)));
+        assert!(bench.repair.brought.is_gone(who(1)));
+        bench.connect(next, vec![told(500, 1, &[])]);
+        assert_eq!(bench.repair.logs[&LOG].bringer, Some(who(next)));
+        assert!(!bench.repair.brought.is_gone(who(1)) && bench.repair.brought.len() == 1);
+    }
+}
+
+#[test]
 fn it_ends_a_comparison_that_goes_in_circles_or_on_and_on() {
     type Next = fn(u16) -> u16;
     let manners: [(&str, Next, usize); 4] = [
@@ -192,11 +206,12 @@ fn it_asks_little_for_what_nobody_says_that_it_has() {
     let proven: Vec<(LogKey, u64)> = (0..1_000).map(|n| (made_up(n), 1_000)).collect();
     bench.tell(id, Vec::new(), &proven);
     bench.handle(Event::Closed(who(50)));
-    bench.live(3_000);
-    bench.connect(60, vec![told(500, 1, &[])]);
-    let mut guesses = 0;
-    let mut found = false;
-    for _ in 0..20 {
+    let (mut guesses, mut found) = (0, false);
+    for tick in 0..80 {
+        if tick == 60 {
+            bench.connect(60, vec![told(500, 1, &[])]);
+            guesses = 0;
+        }
         for effect in bench.live(50) {
             let Effect::Fetch { id, log, .. } = effect else { continue };
             found |= log == LOG;
