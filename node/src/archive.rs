@@ -325,7 +325,7 @@ impl Shared {
         let oldest =
             lagging.iter().take(MEASURED).filter_map(|(key, _, from)| with.store.time_at(*key, *from));
         let lag = Lag {
-            records: lagging.iter().map(|(_, records, _)| records).sum(),
+            records: lagging.iter().fold(0, |all, (_, records, _)| all.saturating_add(*records)),
             logs: lagging.len(),
             oldest: oldest.min(),
         };
@@ -340,7 +340,8 @@ impl Shared {
         let (lag, then, holes) = {
             let board = self.board();
             let holes = board.progress.values().flat_map(|progress| &progress.holes);
-            (board.lag, board.dropped_then, holes.map(|hole| hole.count()).sum::<u64>())
+            let holes = holes.fold(0_u64, |all, hole| all.saturating_add(hole.count()));
+            (board.lag, board.dropped_then, holes)
         };
         let dropped = self.with.get().map_or(0, |with| with.store.dropped_unarchived());
         let session = self.session.borrow().clone();

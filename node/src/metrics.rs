@@ -232,6 +232,21 @@ impl Collector for StoreFigures {
                 ("anode_store_jumps", "Ranges that the order went on without", count(&counters.jumps)),
                 ("anode_store_forks", "Proofs of forks found", count(&counters.forks)),
                 (
+                    "anode_store_forgotten_forks",
+                    "Proofs of forks that went for newer ones",
+                    count(&counters.forks_forgotten),
+                ),
+                (
+                    "anode_store_crowded_batches",
+                    "Batches left alone: of a log with too many holes, or one log too many",
+                    count(&counters.crowded),
+                ),
+                (
+                    "anode_store_forgotten_logs",
+                    "Logs that went because there were too many",
+                    count(&counters.logs_forgotten),
+                ),
+                (
                     "anode_store_dropped_segments",
                     "Segments dropped by retention",
                     count(&counters.segments_dropped),

@@ -13,6 +13,7 @@ pub(crate) mod order;
 mod index;
 mod segment;
 mod replay;
+mod forks;
 mod recovery;
 mod sync;
 mod in_flight;
@@ -387,7 +388,7 @@ impl Store {
 
     /// Proofs of all forks that were found.
     pub fn forks(&self) -> Vec<ForkEntry> {
-        self.shared.forks().clone()
+        self.shared.forks().iter().cloned().collect()
     }
 
     /// What the store did since its start.

@@ -25,6 +25,9 @@ pub const MAX_BATCH: usize = 256 << 10;
 pub const MAX_HEADER: usize = 2 << 10;
 /// The longest network name, in bytes.
 pub const MAX_NETWORK: usize = 64;
+/// Where seqs end: signed 64-bit numbers, as databases have them, hold them all, and whoever counts on from one stays far from where
+/// numbers themselves end.
+pub const END: u64 = 1 << 63;
 /// Bytes of a signature.
 const SIGNATURE: usize = 64;
 
@@ -233,8 +236,9 @@ fn check_header(header: &Header) -> Result<(), BatchError> {
     if header.count == 0 || header.count as usize > MAX_RECORDS {
         return wrong("a batch holds 1 to 256 records");
     }
-    if header.first == 0 || header.first.checked_add(u64::from(header.count)).is_none() {
-        return wrong("seqs run from 1 and end before 2^64");
+    let end = header.first.checked_add(u64::from(header.count));
+    if header.first == 0 || end.is_none_or(|end| end > END) {
+        return wrong("seqs run from 1 and end before 2^63");
     }
     if header.network.is_empty() || header.network.len() > MAX_NETWORK {
         return wrong("a network's name has 1 to 64 bytes");

@@ -24,6 +24,8 @@ pub(super) enum Ignored {
     Early,
     /// Its log ended before it.
     Ended,
+    /// The store has no room for it: repair fetches it when there is.
+    Crowded,
     /// The store could not take it.
     Unable,
 }
@@ -43,7 +45,7 @@ pub(super) enum Rejected {
     Beacon,
 }
 
-const IGNORED: [&str; 8] = ["own", "unwanted", "rate", "busy", "old", "early", "ended", "unable"];
+const IGNORED: [&str; 9] = ["own", "unwanted", "rate", "busy", "old", "early", "ended", "crowded", "unable"];
 const REJECTED: [&str; 5] = ["malformed", "network", "shard", "invalid", "beacon"];
 
 /// What gossip did since the start.
@@ -167,6 +169,7 @@ impl Counters {
             Verdict::Held => more(&self.batches_held, 1),
             Verdict::Old => self.ignore(Ignored::Old),
             Verdict::Early { .. } => self.ignore(Ignored::Early),
+            Verdict::Crowded => self.ignore(Ignored::Crowded),
             Verdict::Forked | Verdict::Ended => self.ignore(Ignored::Ended),
             Verdict::Unable(_) => self.ignore(Ignored::Unable),
             Verdict::OtherNetwork => self.reject(Rejected::Network),
@@ -241,6 +244,7 @@ mod tests {
         for (verdict, reason) in [
             (Verdict::Old, "old"),
             (Verdict::Early { due: 1 }, "early"),
+            (Verdict::Crowded, "crowded"),
             (Verdict::Forked, "ended"),
             (Verdict::Ended, "ended"),
             (Verdict::Unable(Refused::Overloaded), "unable"),

@@ -34,7 +34,7 @@ use super::news::Teller;
 use super::presence::Presence;
 use super::repair::{Event, Repair};
 use super::runs::Runs;
-use super::serve;
+use super::serve::{self, Telling};
 use super::spans::Span;
 use super::witnesses::Witnesses;
 use super::{GossipConfig, News, Shared, Untold};
@@ -96,6 +96,7 @@ pub(super) struct Driver {
     repair: Arc<Mutex<Repair>>,
     admission: Admission,
     conduct: Conduct,
+    telling: Telling,
     witnesses: Witnesses,
     /// What publishers wait for to be held elsewhere, and whom to tell.
     unheld: HashMap<u64, Unheld>,
@@ -173,6 +174,7 @@ impl Driver {
                 origins: config.origins.clone(),
             },
             conduct: Conduct::default(),
+            telling: Telling::default(),
             witnesses: Witnesses::new(rand::random()),
             unheld: HashMap::new(),
             swarm,
@@ -271,6 +273,7 @@ impl Driver {
             match change {
                 Change::Log(key, view) => self.plan(Event::Own(key, serve::own(&view)), now),
                 Change::Forgotten(origin, log) => self.plan(Event::Forgotten(origin, log), now),
+                Change::Gone(key) => self.plan(Event::Gone(key), now),
             }
         }
     }

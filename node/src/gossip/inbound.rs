@@ -104,9 +104,12 @@ pub(super) fn acceptance(verdict: &Verdict, all_linked: bool) -> MessageAcceptan
         Verdict::Taken | Verdict::Held => MessageAcceptance::Accept,
         Verdict::OtherNetwork | Verdict::Invalid(_) => MessageAcceptance::Reject,
         // Not the sender's fault, and nothing that others should get by gossip.
-        Verdict::Old | Verdict::Early { .. } | Verdict::Forked | Verdict::Ended | Verdict::Unable(_) => {
-            MessageAcceptance::Ignore
-        }
+        Verdict::Old
+        | Verdict::Early { .. }
+        | Verdict::Crowded
+        | Verdict::Forked
+        | Verdict::Ended
+        | Verdict::Unable(_) => MessageAcceptance::Ignore,
     }
 }
 
@@ -116,6 +119,7 @@ fn outcome(verdict: &Verdict, now: Micros) -> Outcome {
         Verdict::Taken | Verdict::Held | Verdict::Forked | Verdict::Ended => Outcome::Stored,
         Verdict::Old => Outcome::Old,
         Verdict::Early { due } => Outcome::Early(Duration::from_micros(due.saturating_sub(now))),
+        Verdict::Crowded => Outcome::Crowded,
         Verdict::Unable(_) => Outcome::Unable,
         Verdict::OtherNetwork | Verdict::Invalid(_) => Outcome::Wrong,
     }
@@ -170,6 +174,7 @@ mod tests {
             (Verdict::Held, false, "Accept"),
             (Verdict::Old, false, "Ignore"),
             (Verdict::Early { due: 5 }, false, "Ignore"),
+            (Verdict::Crowded, false, "Ignore"),
             (Verdict::Forked, false, "Ignore"),
             (Verdict::Unable(Refused::Overloaded), false, "Ignore"),
             (Verdict::OtherNetwork, true, "Reject"),

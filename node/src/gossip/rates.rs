@@ -21,17 +21,23 @@ struct Bucket {
 #[derive(Debug)]
 pub struct Rates {
     bytes_per_s: u64,
+    burst: Duration,
     buckets: BTreeMap<Origin, Bucket>,
 }
 
 impl Rates {
     /// So many bytes a second for each.
     pub fn new(bytes_per_s: u64) -> Self {
-        Self { bytes_per_s, buckets: BTreeMap::new() }
+        Self::bursting(bytes_per_s, BURST)
+    }
+
+    /// So many bytes a second for each, and as many as in some time at once.
+    pub fn bursting(bytes_per_s: u64, burst: Duration) -> Self {
+        Self { bytes_per_s, burst, buckets: BTreeMap::new() }
     }
 
     fn full(&self) -> i64 {
-        i64::try_from(self.bytes_per_s.saturating_mul(BURST.as_secs())).unwrap_or(i64::MAX)
+        i64::try_from(self.bytes_per_s.saturating_mul(self.burst.as_secs())).unwrap_or(i64::MAX)
     }
 
     fn level(&self, bucket: &Bucket, now: Instant) -> i64 {

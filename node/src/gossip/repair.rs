@@ -3,162 +3,45 @@
 //! Pure: events and the time in, effects out. What the store holds and what origins signed is known; what peers say of
 //! themselves only tells where to ask. What readers wait for is asked for first, then what holds logs back, then what is older.
 
+mod events;
 mod log;
 mod peer;
+mod brought;
+mod wanting;
 mod plan;
 mod answers;
 mod rounds;
+mod summaries;
+mod forks;
 mod silence;
+mod readers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anode_shared::beacon::Beacon;
 use anode_shared::ids::{LogId, LogKey, Origin};
-use anode_shared::repair::{Digest, Summaries, Summary};
+use anode_shared::repair::{BUCKETS, Digest, Summary};
 use anode_shared::time::Micros;
 
 use super::dice::Dice;
 use super::rates::Rates;
 use super::spans::{Span, Spans, total};
+use brought::Brought;
+pub use events::{Effect, Event, Outcome, Piece};
 use log::Log;
 pub use log::Own;
 use peer::{Hint, Peer};
 use plan::Flight;
 use silence::Silence;
+use wanting::{Round, Wanting};
 
 /// An answer that takes longer makes its sender slow: asked after others until it is quicker.
 const SLOW: Duration = Duration::from_secs(2);
-/// How long a log whose fork is told of is left alone before the proof is asked for again.
-const FORK_AGAIN: Duration = Duration::from_secs(2);
 /// How long nothing is asked for after the store had no room for what came.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long a node whose connection closed may take to be back, before its own logs count as lost: a restart.
 const BACK: Duration = Duration::from_secs(10);
-/// The most logs that are known without being held; of more, no more are wanted.
-const MOST_LOGS: usize = 65_536;
-
-/// What became of a batch that was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is stored now, was already, or its log ended before it.
-    Stored,
-    /// It lies below the floor.
-    Old,
-    /// It comes from the future; it may be asked for again after so long.
-    Early(Duration),
-    /// The store could not take it now.
-    Unable,
-    /// It is no valid batch of that log.
-    Wrong,
-}
-
-/// A batch that came with an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
-    /// Its seqs.
-    pub span: Span,
-    /// Its length.
-    pub bytes: u64,
-    /// The time of its last record.
-    pub time: Micros,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-/// What happened.
-#[derive(Debug, Clone)]
-pub enum Event<'a> {
-    /// A peer that speaks this protocol was connected.
-    Connected(Origin),
-    /// The last connection to a peer closed.
-    Closed(Origin),
-    /// A beacon was news.
-    Beacon(&'a Beacon),
-    /// A head whose signed header was checked.
-    Proven(LogKey, u64),
-    /// What the store holds of a log changed. Comes before the answer that changed it.
-    Own(LogKey, Own),
-    /// The store forgot all finished logs of an origin up to this one: they are not wanted again.
-    Forgotten(Origin, LogId),
-    /// What readers wait for, all of it.
-    Owed(Vec<(LogKey, Span)>),
-    /// Something of an origin came by gossip.
-    Gossiped(Origin),
-    /// A comparison was answered. `proven` holds the heads whose proofs were checked.
-    Compared {
-        /// The question's number.
-        id: u64,
-        /// The answer.
-        answer: &'a Summaries,
-        /// Which heads in it are proven.
-        proven: &'a [(LogKey, u64)],
-    },
-    /// Batches were answered, and handed to the store.
-    Answered {
-        /// The question's number.
-        id: u64,
-        /// What the peer says it holds of the log.
-        held: Option<&'a Summary>,
-        /// Whether there was more than the answer could hold.
-        more: bool,
-        /// What came.
-        pieces: &'a [Piece],
-    },
-    /// A question was refused, or could not be asked.
-    Failed(u64),
-    /// Records older than this would be dropped at once, by age or because the store is full: nothing older is wanted.
-    Retention(Micros),
-    /// The answer to a question for batches came; they are being stored.
-    Arrived(u64),
-    /// Time passed: at least ten times a second.
-    Tick,
-}
-
-/// What follows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Ask a peer what it holds.
-    Compare {
-        /// The question's number.
-        id: u64,
-        /// Whom.
-        peer: Origin,
-        /// What it is thought to hold.
-        digest: Digest,
-        /// The part to begin with.
-        from: u16,
-        /// Whether heads are to come with proof.
-        proofs: bool,
-    },
-    /// Ask a peer for batches.
-    Fetch {
-        /// The question's number.
-        id: u64,
-        /// Whom.
-        peer: Origin,
-        /// Of which log.
-        log: LogKey,
-        /// Which seqs.
-        span: Span,
-        /// How many bytes at most.
-        most: u32,
-    },
-    /// The answer to a question is not wanted any more.
-    Cancel(u64),
-    /// Ask a peer for the proof that a log forked, and hand it to the store.
-    AskFork(Origin, LogKey),
-    /// Send a peer the proof that a log forked.
-    TellFork(Origin, LogKey),
-    /// The store should hear of a proven head.
-    Heard(LogKey, u64),
-    /// Nothing below this seq is wanted any more.
-    RaiseFloor(LogKey, u64),
-    /// The gossip link to a peer died silently.
-    RenewLink(Origin),
-    /// A peer says again and again that it has what it never gives.
-    Useless(Origin),
-}
 
 /// Rules that tests break on purpose, to see that the simulation notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,18 +62,27 @@ pub struct Repair {
     dice: Dice,
     rates: Rates,
     logs: BTreeMap<LogKey, Log>,
+    /// Who brought the logs that the store does not hold.
+    brought: Brought,
+    /// The logs that peers are told of, by part.
+    told: Vec<BTreeSet<LogKey>>,
     /// Logs of which something may be wanted.
-    wanting: BTreeSet<LogKey>,
+    wanting: Wanting,
     /// Logs of which readers wait for something.
-    owing: BTreeSet<LogKey>,
+    owing: Round,
     /// Which logs each origin has, to tell when one ended.
     of_origin: BTreeMap<Origin, BTreeSet<LogId>>,
     /// Logs that forked, as a peer says, and not as the store knows.
-    forking: BTreeSet<LogKey>,
+    forking: Round,
+    /// For how many proofs of forks each peer is asked, and of how many all are told.
+    asking: Rates,
+    telling: Rates,
     forgotten: BTreeMap<Origin, LogId>,
     peers: BTreeMap<Origin, Peer>,
     /// Whose connection closed a moment ago.
     gone: BTreeMap<Origin, Instant>,
+    /// Who spoke by beacons, and when.
+    spoke: BTreeMap<Origin, Instant>,
     /// When the first thing happened.
     began: Option<Instant>,
     digest: Digest,
@@ -215,13 +107,18 @@ impl Repair {
             dice: Dice::new(seed),
             rates: Rates::new(bytes_per_s),
             logs: BTreeMap::new(),
-            wanting: BTreeSet::new(),
-            owing: BTreeSet::new(),
+            brought: Brought::default(),
+            told: vec![BTreeSet::new(); BUCKETS],
+            wanting: Wanting::default(),
+            owing: Round::default(),
             of_origin: BTreeMap::new(),
-            forking: BTreeSet::new(),
+            forking: Round::default(),
+            asking: Rates::new(forks::ASKED),
+            telling: Rates::new(forks::TOLD),
             forgotten: BTreeMap::new(),
             peers: BTreeMap::new(),
             gone: BTreeMap::new(),
+            spoke: BTreeMap::new(),
             began: None,
             digest: Digest::default(),
             flights: BTreeMap::new(),
@@ -261,7 +158,7 @@ impl Repair {
     pub(crate) fn describe(&self, key: LogKey) -> String {
         let hints: Vec<_> =
             self.peers.iter().map(|(peer, it)| (peer, it.hint(key), it.faults, it.requests)).collect();
-        format!("{:#?}\nwanting {}, hints {hints:#?}", self.logs.get(&key), self.wanting.contains(&key))
+        format!("{:#?}\nwanting {}, hints {hints:#?}", self.logs.get(&key), self.wanting.has(key))
     }
 
     fn breaks(&self, flaw: Flaw) -> bool {
@@ -271,28 +168,6 @@ impl Repair {
     /// A digest of all that this node holds.
     pub fn digest(&self) -> &Digest {
         &self.digest
-    }
-
-    /// How many seqs are missing here that somebody who is there says it has, and how many requests are under way.
-    pub fn progress(&mut self, now: Instant) -> (u64, usize) {
-        let wanting: Vec<LogKey> = self.wanting.iter().copied().collect();
-        let mut count: u64 = 0;
-        for key in wanting {
-            let Some(log) = self.logs.get_mut(&key) else { continue };
-            let (top, mut held) = (log.sure(), Spans::default());
-            for span in log.missing(top, now).iter() {
-                log.said(span, now).into_iter().for_each(|said| held.add(said));
-                let claims = self.peers.values().map(|peer| peer.claims(key, span, now));
-                claims.for_each(|claims| claims.iter().for_each(|span| held.add(span)));
-            }
-            count = count.saturating_add(held.count());
-        }
-        (count, self.flights.len())
-    }
-
-    /// Below which seq a log's origin itself says that it has dropped everything.
-    pub fn origins_floor(&self, key: LogKey) -> u64 {
-        self.logs.get(&key).map_or(1, Log::origins_floor)
     }
 
     /// Whether batches of an origin are taken by gossip now; where its rate is used up they wait for repair.
@@ -305,44 +180,6 @@ impl Repair {
         self.rates.take(origin, bytes, now)
     }
 
-    /// Whether somebody who is there says that it has some of a range, or may yet say so. Who claimed it and did not give it
-    /// does not count for a while, nor who gave nothing again and again; an origin that is not linked counts by its beacons.
-    pub fn may_have(&self, key: LogKey, span: Span, now: Instant) -> bool {
-        self.first_of(key, span, now).is_some()
-    }
-
-    /// The first seq of a range of which that holds.
-    pub fn first_of(&self, key: LogKey, span: Span, now: Instant) -> Option<u64> {
-        self.ends_of(key, span, now).map(|ends| ends.from)
-    }
-
-    /// From the first to the last seq of a range of which that holds.
-    pub fn ends_of(&self, key: LogKey, span: Span, now: Instant) -> Option<Span> {
-        if !self.keeps(key.origin) {
-            return None;
-        }
-        let log = self.logs.get(&key);
-        let claimed = |peer: &Peer| {
-            if peer.may_yet_say(now) {
-                return Some(span);
-            }
-            let claims = peer.is_believed().then(|| peer.may_have(key, span, log, now))?;
-            Span::new(claims.iter().next()?.from, claims.last()?)
-        };
-        let unlinked = log.filter(|_| !self.peers.contains_key(&key.origin));
-        let said = unlinked.and_then(|log| log.said(span, now));
-        let all = self.peers.values().filter_map(claimed).chain(said);
-        all.reduce(|one, other| Span { from: one.from.min(other.from), to: one.to.max(other.to) })
-    }
-
-    /// Whether the node that made a log is away, and may yet be here again with all of it: its connection closed a moment ago,
-    /// or this node has just started.
-    pub fn awaits(&self, log: LogKey, now: Instant) -> bool {
-        let since = self.gone.get(&log.origin).copied().or(self.began);
-        let recent = since.is_none_or(|since| since + BACK > now);
-        recent && log.origin != self.me && !self.peers.contains_key(&log.origin) && self.keeps(log.origin)
-    }
-
     /// Takes what happened.
     pub fn handle(&mut self, event: Event<'_>, now: Instant) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -351,14 +188,14 @@ impl Repair {
             Event::Connected(peer) => self.connected(peer, now, &mut effects),
             Event::Closed(peer) => self.closed(peer, now),
             Event::Beacon(beacon) => self.beacon(beacon, now, &mut effects),
-            Event::Proven(key, head) => self.prove(key, head, now, &mut effects),
+            Event::Proven(key, head) => self.prove(key, head, key.origin, now, &mut effects),
             Event::Own(key, own) => self.own(key, own, now, &mut effects),
             Event::Forgotten(origin, log) => self.forget(origin, log),
+            Event::Gone(key) => self.drop_log(key),
             Event::Owed(owed) => self.owed(owed),
             Event::Gossiped(origin) => self.silence.heard(origin),
             Event::Compared { id, answer, proven } => {
-                proven.iter().for_each(|(key, head)| self.prove(*key, *head, now, &mut effects));
-                self.compared(id, answer, now, &mut effects);
+                self.compared(id, answer, proven, now, &mut effects);
             }
             Event::Answered { id, held, more, pieces } => {
                 self.answered(id, held, more, pieces, now, &mut effects);
@@ -371,16 +208,61 @@ impl Repair {
         effects
     }
 
-    /// The log, as far as there is room to know of it.
-    fn log(&mut self, key: LogKey) -> Option<&mut Log> {
+    /// The log. One that is new stands on the account of whoever brought it, as far as there is room there.
+    fn log(&mut self, key: LogKey, bringer: Origin) -> Option<&mut Log> {
         if !self.logs.contains_key(&key) {
-            if self.logs.len() >= MOST_LOGS || self.is_forgotten(key) || !self.keeps(key.origin) {
-                return None;
-            }
-            self.of_origin.entry(key.origin).or_default().insert(key.log);
-            self.logs.insert(key, Log::new(key));
+            self.enter(key)?;
+            self.charge(key, bringer);
         }
         self.logs.get_mut(&key)
+    }
+
+    fn enter(&mut self, key: LogKey) -> Option<()> {
+        (!self.is_forgotten(key) && self.keeps(key.origin)).then(|| {
+            self.of_origin.entry(key.origin).or_default().insert(key.log);
+            self.logs.insert(key, Log::new(key));
+        })
+    }
+
+    /// Puts a log that the store does not hold on an account. What has to go for it is told again by whoever told of it, and
+    /// known again where there is room then.
+    fn charge(&mut self, key: LogKey, bringer: Origin) {
+        let Some(log) = self.logs.get_mut(&key) else { return };
+        if let Some(before) = log.bringer.replace(bringer).filter(|before| *before != bringer) {
+            self.brought.take(before, key);
+        }
+        if let Some((loser, gone)) = self.brought.add(bringer, key) {
+            self.drop_log(gone);
+            self.peers.get_mut(&loser).into_iter().for_each(|peer| peer.doubt(Digest::bucket(gone)));
+        }
+        if self.wanting.has(key) {
+            self.want(key);
+        }
+    }
+
+    /// Knows of a log no more.
+    fn drop_log(&mut self, key: LogKey) {
+        let Some(mut log) = self.logs.remove(&key) else { return };
+        // Its fingerprint leaves the digest with it.
+        self.digest.toggle(log.bucket, log.leave());
+        self.told[log.bucket].remove(&key);
+        log.bringer.into_iter().for_each(|bringer| self.brought.take(bringer, key));
+        self.wanting.remove(key);
+        self.owing.remove(key);
+        self.forking.remove(key);
+        if let Some(logs) = self.of_origin.get_mut(&key.origin) {
+            logs.remove(&key.log);
+            if logs.is_empty() {
+                self.of_origin.remove(&key.origin);
+            }
+        }
+    }
+
+    /// Something of a log may be wanted.
+    fn want(&mut self, key: LogKey) {
+        if let Some(log) = self.logs.get(&key) {
+            self.wanting.add(key, log.bringer);
+        }
     }
 
     fn is_forgotten(&self, key: LogKey) -> bool {
@@ -388,11 +270,15 @@ impl Repair {
     }
 
     fn beacon(&mut self, beacon: &Beacon, now: Instant, effects: &mut Vec<Effect>) {
+        self.heard_of(beacon.origin, now);
         for head in &beacon.heads {
             let key = LogKey { origin: beacon.origin, log: head.log };
-            self.prove(key, head.head, now, effects);
-            if let Some(log) = self.logs.get_mut(&key) {
-                log.say(head.floor, head.head, now);
+            self.prove(key, head.head, beacon.origin, now, effects);
+            let Some(log) = self.logs.get_mut(&key) else { continue };
+            log.say(head.floor, head.head, now);
+            if log.bringer.is_some() {
+                // Whoever told of it before: its origin does.
+                self.charge(key, beacon.origin);
             }
         }
         let newest = beacon.heads.iter().map(|head| head.log.0).max();
@@ -415,9 +301,9 @@ impl Repair {
         }
     }
 
-    fn prove(&mut self, key: LogKey, head: u64, now: Instant, effects: &mut Vec<Effect>) {
-        if self.log(key).is_some_and(|log| log.prove(head, now)) {
-            self.wanting.insert(key);
+    fn prove(&mut self, key: LogKey, head: u64, bringer: Origin, now: Instant, effects: &mut Vec<Effect>) {
+        if self.log(key, bringer).is_some_and(|log| log.prove(head, now)) {
+            self.want(key);
             if key.origin != self.me {
                 effects.push(Effect::Heard(key, head));
             }
@@ -425,18 +311,23 @@ impl Repair {
     }
 
     fn own(&mut self, key: LogKey, own: Own, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(log) = self.log(key) else { return };
+        if !self.logs.contains_key(&key) && self.enter(key).is_none() {
+            return;
+        }
+        let Some(log) = self.logs.get_mut(&key) else { return };
         let news = own.forked.is_some() && own.forked != log.own.forked;
         let (bucket, change) = (log.bucket, log.set_own(key, own, now));
-        if log.own.floor < log.raised && log.raised <= log.own.head + 1 {
+        if log.own.floor < log.raised && log.raised <= log.own.head.saturating_add(1) {
             // The store had not come so far when it was told first.
             effects.push(Effect::RaiseFloor(key, log.raised));
         }
+        log.bringer.take().into_iter().for_each(|bringer| self.brought.take(bringer, key));
         self.digest.toggle(bucket, change);
-        self.wanting.insert(key);
+        self.told[bucket].insert(key);
+        self.want(key);
         self.cancel_needless(key, now, effects);
         if news {
-            effects.extend(self.peers.keys().map(|peer| Effect::TellFork(*peer, key)));
+            self.tell_of_fork(key, now, effects);
         }
     }
 
@@ -447,28 +338,21 @@ impl Repair {
             self.of_origin.get(&origin).into_iter().flatten().filter(|log| **log <= upto).copied().collect();
         for log in gone {
             let key = LogKey { origin, log };
-            if self.logs.get(&key).is_some_and(|log| log.own.floor <= log.own.held) {
-                continue;
+            if self.logs.get(&key).is_none_or(|log| log.own.floor > log.own.held) {
+                self.drop_log(key);
             }
-            if let Some(mut gone) = self.logs.remove(&key) {
-                // Its fingerprint leaves the digest with it.
-                let change = gone.leave();
-                self.digest.toggle(gone.bucket, change);
-            }
-            self.wanting.remove(&key);
-            self.of_origin.get_mut(&origin).map(|logs| logs.remove(&log));
         }
     }
 
     fn owed(&mut self, owed: Vec<(LogKey, Span)>) {
-        for key in std::mem::take(&mut self.owing) {
+        for key in self.owing.clear() {
             self.logs.get_mut(&key).into_iter().for_each(|log| log.owed = Spans::default());
         }
         for (key, span) in owed {
             if let Some(log) = self.logs.get_mut(&key) {
                 log.owed.add(span);
-                self.owing.insert(key);
-                self.wanting.insert(key);
+                self.owing.add(key);
+                self.want(key);
             }
         }
     }
@@ -483,5 +367,7 @@ impl Repair {
     }
 }
 
+#[cfg(test)]
+mod absurd;
 #[cfg(test)]
 mod tests;

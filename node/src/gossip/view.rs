@@ -155,6 +155,12 @@ impl Holders for Peers {
         met.repair.lock().unwrap_or_else(PoisonError::into_inner).origins_floor(log)
     }
 
+    fn knows(&self, origin: Origin) -> bool {
+        let Some(met) = self.0.get() else { return false };
+        let repair = met.repair.lock().unwrap_or_else(PoisonError::into_inner);
+        repair.knows(origin, std::time::Instant::now())
+    }
+
     fn any(&self) -> bool {
         self.0.get().is_some_and(|met| met.gossip.has_peers())
     }

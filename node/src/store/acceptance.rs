@@ -27,6 +27,8 @@ pub enum Verdict {
         /// When it is due.
         due: Micros,
     },
+    /// There is no room for it now: its log has too many holes, or there are too many logs of origins that the mesh does not know.
+    Crowded,
     /// It contradicts what is held: the log is ended, both headers are kept.
     Forked,
     /// Its log forked before it.

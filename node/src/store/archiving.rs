@@ -62,9 +62,11 @@ pub(crate) fn unarchived(shared: &Shared, segment: &Segment) -> u64 {
         let end = shared.order().logs.get(&key).and_then(|log| log.forked).unwrap_or(u64::MAX);
         let above = span.last.min(end - 1).saturating_sub(archived.to.max(span.first.saturating_sub(1)));
         let inside = |(first, last): &&(u64, u64)| *first <= span.last && *last >= span.first;
-        above + archived.holes.iter().filter(inside).map(|hole| held(segment, key, *hole)).sum::<u64>()
+        let holes = archived.holes.iter().filter(inside).map(|hole| held(segment, key, *hole));
+        // An origin may have signed any seqs.
+        holes.fold(above, u64::saturating_add)
     });
-    left.sum()
+    left.fold(0, u64::saturating_add)
 }
 
 /// How many records of a range a segment holds.

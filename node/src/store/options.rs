@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anode_shared::ids::{LogKey, RecordId};
+use anode_shared::ids::{LogKey, Origin, RecordId};
 use anode_shared::time::Micros;
 
 use super::archiving::{Archiver, NoArchive};
@@ -32,6 +32,8 @@ pub struct StoreOptions {
     pub in_flight_bytes: usize,
     /// The most bytes of the newest batches that are kept in memory; a reader further behind reads storage.
     pub tail_bytes: usize,
+    /// The most logs that are known; from a sixteenth on, new ones are taken up only of origins that the mesh knows.
+    pub most_logs: usize,
     /// The archive, which may still want what retention would drop.
     pub archiver: Arc<dyn Archiver>,
     /// Gives the time.
@@ -55,6 +57,7 @@ impl Default for StoreOptions {
             gap_after: Duration::from_secs(30),
             in_flight_bytes: 32 << 20,
             tail_bytes: 16 << 20,
+            most_logs: 65_536,
             archiver: Arc::new(NoArchive),
             clock: Arc::new(system_time),
             moment: Arc::new(Instant::now),
@@ -103,6 +106,11 @@ pub trait Holders: std::fmt::Debug + Send + Sync {
     /// Below which seq a log's origin itself says that it has dropped everything.
     fn floor(&self, _log: LogKey) -> u64 {
         1
+    }
+
+    /// Whether the mesh knows an origin: it is connected, or spoke lately.
+    fn knows(&self, _origin: Origin) -> bool {
+        true
     }
 
     /// Whether anybody is there who keeps copies.

@@ -11,9 +11,11 @@ use anode_shared::time::Micros;
 use serde::{Deserialize, Serialize};
 
 mod jumps;
+mod waits;
 
 pub(crate) use jumps::Jump;
 use jumps::{fit_late, overlap};
+pub(crate) use waits::Waits;
 
 /// How long nothing more of a log must have come for it to count as finished (10 min: repair from any live peer takes less).
 const FINISHED_AFTER: Micros = 600 * 1_000_000;
@@ -322,23 +324,38 @@ impl Order {
         self.logs.entry(key).or_insert_with(|| Log { floor: head + 1, head, ..Log::default() });
     }
 
-    /// The ranges to jump over if nothing comes: before the first waiting batch of each log.
-    pub(crate) fn holes(&self) -> impl Iterator<Item = (LogKey, u64, u64)> {
-        self.logs.iter().filter_map(|(key, log)| {
-            let first = *log.waiting.keys().next()?;
-            (first > log.head + 1).then_some((*key, log.head + 1, first - 1))
-        })
+    /// The range to jump over if nothing comes: before the first waiting batch of a log.
+    pub(crate) fn hole(&self, key: LogKey) -> Option<(u64, u64)> {
+        let log = self.logs.get(&key)?;
+        let first = *log.waiting.keys().next()?;
+        (first > log.head + 1).then_some((log.head + 1, first - 1))
     }
 
-    /// Ends a log before `end`. Says whether that is news.
+    /// How many batches of a log wait.
+    pub(crate) fn waiting(&self, key: LogKey) -> usize {
+        self.logs.get(&key).map_or(0, |log| log.waiting.len())
+    }
+
+    /// Whether a batch would lie apart from all that is held of a log that has too many holes already: it is left until some of
+    /// them are filled. What lies beside what is held is always taken.
+    pub(crate) fn tears(&self, key: LogKey, piece: &Piece) -> bool {
+        self.logs.get(&key).is_some_and(|log| log.lies_apart(piece) && log.is_torn())
+    }
+
+    /// Ends a log before `end`, if anything of it is known. Says whether that is news.
     pub(crate) fn take_fork(&mut self, key: LogKey, end: u64) -> bool {
-        let log = self.log(key);
+        let Some(log) = self.logs.get_mut(&key) else { return false };
         if log.forked.is_some_and(|known| known <= end) {
             return false;
         }
         log.forked = Some(end);
         log.waiting.retain(|_, piece| piece.last < end);
         true
+    }
+
+    /// Knows nothing more of a log.
+    pub(crate) fn forget(&mut self, key: LogKey) {
+        self.logs.remove(&key);
     }
 
     /// Raises a floor; it never falls.

@@ -25,6 +25,10 @@ const WISH: Duration = Duration::from_secs(2);
 const REACH: Duration = Duration::from_secs(10);
 /// The most wishes that are remembered; of more readers that wait, some look again later.
 const MOST_WISHES: usize = 4_096;
+/// Of how many logs it is remembered how far they go elsewhere; of more, of the newest.
+const MOST_HEARD: usize = 16_384;
+/// Of how many logs the header is kept that proves the head: each takes some hundred bytes.
+const MOST_HEADERS: usize = 4_096;
 
 /// How a log is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,11 +51,7 @@ impl LogView {
         let held = waiting.clone().map(|(_, last)| last).max().unwrap_or(0).max(log.head);
         let mut missing = Vec::new();
         for (from, jump) in &log.jumps {
-            let mut next = (*from).max(log.floor);
-            while let Some((from, to)) = jump.missing(next) {
-                missing.push((from, to));
-                next = to + 1;
-            }
+            missing.extend(jump.holes((*from).max(log.floor)));
         }
         let mut next = log.head + 1;
         for (first, last) in waiting {
@@ -84,6 +84,8 @@ pub enum Change {
     Log(LogKey, LogView),
     /// All finished logs of an origin up to this one are forgotten.
     Forgotten(Origin, LogId),
+    /// A log is not known any more; it may be taken up again.
+    Gone(LogKey),
 }
 
 /// Ranges that readers wait for.
@@ -110,6 +112,24 @@ impl Wishes {
     }
 }
 
+/// Headers that prove heads: to find one takes a look into indexes and a read of its whole batch, and every newcomer asks for all.
+#[derive(Debug, Default)]
+struct Headers(BTreeMap<LogKey, (u64, SignedHeader)>);
+
+impl Headers {
+    fn get(&self, key: LogKey, seq: u64) -> Option<SignedHeader> {
+        self.0.get(&key).filter(|(known, _)| *known == seq).map(|(_, header)| header.clone())
+    }
+
+    fn keep(&mut self, key: LogKey, seq: u64, header: &SignedHeader) {
+        if self.0.len() >= MOST_HEADERS && !self.0.contains_key(&key) {
+            // The oldest log is the least likely to be asked for.
+            self.0.pop_first();
+        }
+        self.0.insert(key, (seq, header.clone()));
+    }
+}
+
 /// What changed since the mesh looked last, and what it heard.
 #[derive(Debug, Default)]
 pub(crate) struct ForPeers {
@@ -117,6 +137,10 @@ pub(crate) struct ForPeers {
     /// The same for the archive, where there is one.
     to_archive: Option<BTreeSet<LogKey>>,
     told: BTreeMap<Origin, LogId>,
+    /// Logs that are not known any more.
+    gone: BTreeSet<LogKey>,
+    /// Headers that prove heads, as they were asked for last.
+    headers: Headers,
     pub(crate) wishes: Wishes,
     /// What peers lent to them.
     pub(crate) borrowed: Borrowed,
@@ -137,6 +161,12 @@ impl ForPeers {
         self.to_archive.iter_mut().for_each(|touched| _ = touched.insert(key));
     }
 
+    /// A log is not known any more.
+    pub(crate) fn forget(&mut self, key: LogKey) {
+        self.gone.insert(key);
+        self.heard.remove(&key);
+    }
+
     /// The logs that changed since the archive asked last.
     pub(crate) fn touched_for_archive(&mut self) -> BTreeSet<LogKey> {
         self.to_archive.as_mut().map(std::mem::take).unwrap_or_default()
@@ -152,7 +182,8 @@ impl Store {
         peers.heard.retain(|key, head| order.logs.get(key).is_none_or(|log| log.head < *head));
         let views =
             touched.into_iter().filter_map(|key| Some(Change::Log(key, LogView::of(order.logs.get(&key)?))));
-        let mut changes: Vec<Change> = views.collect();
+        let gone = std::mem::take(&mut peers.gone).into_iter().map(Change::Gone);
+        let mut changes: Vec<Change> = gone.chain(views).collect();
         for (origin, mark) in order.forgotten_origins() {
             if peers.told.insert(origin, mark) != Some(mark) {
                 peers.heard.retain(|key, _| key.origin != origin || key.log > mark);
@@ -229,7 +260,12 @@ impl Store {
 
     /// The signed header of the batch that ends at a seq, or holds it: it proves how far the log goes. Blocks.
     pub fn signed_header(&self, key: LogKey, seq: u64) -> Option<SignedHeader> {
-        self.shared.holding(key, seq).map(|batch| signed_header(&batch))
+        let known = self.shared.for_peers().headers.get(key, seq);
+        known.or_else(|| {
+            let header = signed_header(&*self.shared.holding(key, seq)?);
+            self.shared.for_peers().headers.keep(key, seq, &header);
+            Some(header)
+        })
     }
 
     /// Whether a range is held whole and on stable storage; waits for the fdatasync that covers it.
@@ -261,21 +297,13 @@ impl Store {
 
     /// The proof that a log forked, where it did.
     pub fn fork_proof(&self, key: LogKey) -> Option<ForkProof> {
-        let forks = self.shared.forks();
-        let fork = forks.iter().filter(|fork| fork.key == key).min_by_key(|fork| fork.end)?;
-        let [one, other] = fork.proof.as_slice() else { return None };
-        Some(ForkProof { one: one.clone(), other: other.clone() })
+        self.shared.forks().get(key).and_then(proof)
     }
 
     /// Which logs forked, by log: where each ends, and what proves it.
     pub fn forked_logs(&self) -> Vec<(LogKey, u64, ForkProof)> {
-        let mut lowest: BTreeMap<LogKey, u64> = BTreeMap::new();
-        for fork in self.shared.forks().iter() {
-            let end = lowest.entry(fork.key).or_insert(fork.end);
-            *end = fork.end.min(*end);
-        }
-        let proved = lowest.into_iter().map(|(key, end)| Some((key, end, self.fork_proof(key)?)));
-        proved.flatten().collect()
+        let forks = self.shared.forks();
+        forks.iter().filter_map(|fork| Some((fork.key, fork.end, proof(fork)?))).collect()
     }
 
     /// Whether a promise can be kept at all: there is somebody to keep it.
@@ -310,6 +338,9 @@ impl Store {
     /// A head that its origin's signature bears out, of which not all may be here yet: `live` starts behind it.
     pub fn heard(&self, key: LogKey, head: u64) {
         let mut peers = self.shared.for_peers();
+        if peers.heard.len() >= MOST_HEARD && !peers.heard.contains_key(&key) {
+            peers.heard.pop_first();
+        }
         let heard = peers.heard.entry(key).or_insert(head);
         *heard = head.max(*heard);
     }
@@ -318,6 +349,11 @@ impl Store {
     fn tell(&self, command: Command) {
         let _ = self.commands.try_send(command);
     }
+}
+
+fn proof(fork: &ForkEntry) -> Option<ForkProof> {
+    let [one, other] = fork.proof.as_slice() else { return None };
+    Some(ForkProof { one: one.clone(), other: other.clone() })
 }
 
 pub(crate) fn signed_header(batch: &Loaded) -> SignedHeader {

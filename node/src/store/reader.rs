@@ -380,7 +380,7 @@ fn stand_before(
     let mut before = Cursor::new(cursor.since);
     for ((origin, of), mark) in cursor.done_marks() {
         let first = oldest.keys().find(|key| key.origin == origin && shard(**key) == of);
-        let first = first.map_or(mark, |key| LogId(key.log.0 - 1));
+        let first = first.map_or(mark, |key| LogId(key.log.0.saturating_sub(1)));
         before.set_done(origin, of, mark.min(first));
     }
     heads.iter().for_each(|(key, head)| before.set(*key, shard(*key), *head));

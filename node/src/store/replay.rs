@@ -58,6 +58,9 @@ pub struct ForkEntry {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct FloorsEntry {
     pub(crate) floors: Vec<(LogKey, u64)>,
+    /// Logs that are not known any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gone: Vec<LogKey>,
 }
 
 /// The body of the entry that a clean stop leaves.
@@ -233,6 +236,7 @@ impl Replayed {
             Kind::Floors => {
                 if let Ok(entry) = codec::decode::<FloorsEntry>(found.body) {
                     entry.floors.iter().for_each(|(key, floor)| self.order.take_floor(*key, *floor));
+                    entry.gone.iter().for_each(|key| self.order.forget(*key));
                 }
             }
         }

@@ -85,7 +85,7 @@ pub(crate) fn floors_after(shared: &Shared, segment: &Segment) -> FloorsEntry {
     let order = shared.order();
     let floors =
         floors.into_iter().filter_map(|(key, floor)| Some((key, floor.min(order.logs.get(&key)?.head + 1))));
-    FloorsEntry { floors: floors.collect() }
+    FloorsEntry { floors: floors.collect(), gone: Vec::new() }
 }
 
 /// Drops a segment whose floors are on stable storage. Readers that stand in it read on from its open file.

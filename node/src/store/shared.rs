@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::acceptance::Early;
 use super::damage::Lost;
 use super::disk::Disk;
+use super::forks::Forks;
 use super::history::Direction;
 use super::in_flight::InFlight;
 use super::index::{Span, Stored};
@@ -59,6 +60,9 @@ pub struct Counters {
     pub bytes_written: AtomicU64,
     pub jumps: AtomicU64,
     pub forks: AtomicU64,
+    pub forks_forgotten: AtomicU64,
+    pub crowded: AtomicU64,
+    pub logs_forgotten: AtomicU64,
     pub segments_dropped: AtomicU64,
     pub dropped_unarchived: AtomicU64,
     pub damaged: AtomicU64,
@@ -80,7 +84,7 @@ pub(crate) struct Shared {
     pub(crate) commit: GroupCommit,
     pub(crate) in_flight: Arc<InFlight>,
     early: Mutex<Early>,
-    forks: Mutex<Vec<ForkEntry>>,
+    forks: Mutex<Forks>,
     /// The own logs that this start opened.
     opened: Mutex<BTreeSet<LogId>>,
     lost: Mutex<Lost>,
@@ -133,7 +137,7 @@ impl Shared {
             commit: GroupCommit::new(found.active.file.clone()),
             early: Mutex::default(),
             lost: Mutex::default(),
-            forks: Mutex::new(found.forks),
+            forks: Mutex::new(found.forks.into_iter().collect()),
             opened: Mutex::default(),
             topics: Mutex::default(),
             counters,
@@ -167,7 +171,7 @@ impl Shared {
         lock(&self.early)
     }
 
-    pub(crate) fn forks(&self) -> MutexGuard<'_, Vec<ForkEntry>> {
+    pub(crate) fn forks(&self) -> MutexGuard<'_, Forks> {
         lock(&self.forks)
     }
 

@@ -9,3 +9,4 @@ mod peers;
 mod retain;
 mod damage;
 mod archive;
+mod hostile;

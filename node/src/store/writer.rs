@@ -1,6 +1,5 @@
 //! The one thread that appends: records into the own log, batches of other origins, jumps; and drops what expired.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -17,11 +16,13 @@ use super::dedupe::Dedupe;
 use super::entry::Kind;
 use super::in_flight::{Hold, Queued};
 use super::loaded::Loaded;
+use super::order::Waits;
 use super::own::{NewRecord, OwnLogs, Ready};
 use super::replay::{self, FloorsEntry, ForkEntry};
 use super::retention;
 use super::shared::{Refused, Shared};
 
+mod crowd;
 mod foreign;
 
 /// How many records are taken together before whoever waits is looked after.
@@ -58,8 +59,8 @@ pub(crate) struct Writer {
     appender: Appender,
     own: OwnLogs,
     dedupe: Dedupe,
-    /// Since when each log waits for what is missing.
-    holes: HashMap<(LogKey, u64), Instant>,
+    /// Since when batches wait for what is missing.
+    waits: Waits,
     /// Dedupe keys of records that are not written yet, with their logs.
     fresh: Vec<(LogKey, Box<str>, Box<str>)>,
     /// Floors that could not be written yet: the disk was full.
@@ -70,12 +71,13 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, appender: Appender, own: OwnLogs, dedupe: Dedupe) -> Self {
         let housekept = shared.moment();
+        let waits = Waits::of(&shared.order(), housekept);
         Self {
             shared,
             appender,
             own,
             dedupe,
-            holes: HashMap::new(),
+            waits,
             fresh: Vec::new(),
             floors: FloorsEntry::default(),
             housekept,
@@ -85,7 +87,7 @@ impl Writer {
     /// The thread.
     pub(crate) fn run(mut self, commands: &Receiver<Command>) {
         loop {
-            let patience = if self.holes.is_empty() {
+            let patience = if self.waits.is_empty() {
                 Duration::from_millis(250)
             } else {
                 self.shared.options.jump_after / 4

@@ -100,11 +100,12 @@ fn it_refuses_a_payload_that_would_break_out_of_its_frame() {
 
 #[test]
 fn it_refuses_headers_that_cannot_be() {
-    let cases: [Case; 9] = [
+    let cases: [Case; 10] = [
         ("a later version", |h| h.version = 2),
         ("no network", |h| h.network.clear()),
         ("seq 0", |h| h.first = 0),
         ("seqs beyond the last", |h| h.first = u64::MAX),
+        ("seqs beyond 63 bits", |h| h.first = END),
         ("times in reverse", |h| h.time_first = 2_000),
         ("a time after 9999", |h| h.time_last = u64::MAX),
         ("a shard outside its bits", |h| h.shard = 1),

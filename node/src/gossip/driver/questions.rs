@@ -19,7 +19,8 @@ use crate::gossip::{Untold, inbound, peers, presence, serve};
 /// What was asked.
 #[derive(Debug)]
 pub(super) enum Asked {
-    Compare(u64),
+    /// What a peer holds: the question's number, and whether with proofs.
+    Compare(u64, bool),
     /// Batches of a log.
     Fetch(u64, LogKey),
     Fork,
@@ -43,7 +44,7 @@ impl Driver {
     pub(super) fn repair_effect(&mut self, effect: Effect, now: Instant) {
         match effect {
             Effect::Compare { id, peer, digest, from, proofs } => {
-                self.ask_peer(peer, &Question::Compare { digest, from, proofs }, Asked::Compare(id));
+                self.ask_peer(peer, &Question::Compare { digest, from, proofs }, Asked::Compare(id, proofs));
             }
             Effect::Fetch { id, peer, log, span, most } => {
                 self.ask_peer(peer, &Question::Range(Self::ask(log, span, most)), Asked::Fetch(id, log));
@@ -89,7 +90,7 @@ impl Driver {
     /// A question went without the answer to it.
     fn unanswered(&mut self, asked: &Asked, now: Instant) {
         match asked {
-            Asked::Compare(id) | Asked::Fetch(id, _) => {
+            Asked::Compare(id, _) | Asked::Fetch(id, _) => {
                 let effects = self.planner().handle(Event::Failed(*id), now);
                 effects.into_iter().for_each(|effect| self.repair_effect(effect, now));
             }
@@ -171,17 +172,24 @@ impl Driver {
         // Only an origin has publishers who wait for its records to be held elsewhere.
         let waits = matches!(&question, Question::Holds(ask) if ask.log.origin == peer);
         let kind = if waits { Kind::Waits } else { Kind::Reads };
-        if !self.conduct.open(peer, kind) {
+        let compares = matches!(question, Question::Compare { .. });
+        if compares && !self.telling.may_tell(peer, now) || !self.conduct.open(peer, kind) {
             self.refuse(channel);
             self.offend(peer, Offence::Pressing, now);
             return None;
         }
-        self.answer(question, if waits { held::PATIENCE } else { Duration::ZERO }, channel);
+        self.answer(question, peer, if waits { held::PATIENCE } else { Duration::ZERO }, channel);
         Some(kind)
     }
 
     /// Answers a question, away from here where storage is read or something waited for.
-    fn answer(&mut self, question: Question, patience: Duration, channel: ResponseChannel<Bytes>) {
+    fn answer(
+        &mut self,
+        question: Question,
+        peer: Origin,
+        patience: Duration,
+        channel: ResponseChannel<Bytes>,
+    ) {
         let (store, done) = (self.store.clone(), self.done.0.clone());
         if let Question::Holds(ask) = question {
             self.tracker.spawn(async move {
@@ -194,7 +202,9 @@ impl Driver {
         let shared = self.shared.clone();
         let summaries = match &question {
             Question::Compare { digest, from, proofs } => {
-                Some((self.planner().summaries(digest, *from), *proofs))
+                let summaries = self.planner().summaries(digest, *from);
+                let proofs = self.telling.tell(peer, &summaries, *proofs, Instant::now());
+                Some((summaries, proofs))
             }
             _ => None,
         };
@@ -223,7 +233,9 @@ impl Driver {
 
     fn answered(&mut self, asked: Asked, frame: Bytes, peer: libp2p::PeerId, now: Instant) {
         match (asked, Answer::decode(&frame)) {
-            (Asked::Compare(id), Ok(Answer::Summaries(summaries))) => self.look_at_proofs(id, summaries),
+            (Asked::Compare(id, proofs), Ok(Answer::Summaries(summaries))) => {
+                self.look_at_proofs(id, summaries, proofs);
+            }
             (Asked::Fetch(id, key), Ok(Answer::Batches { held, more, batches })) => {
                 self.plan(Event::Arrived(id), now);
                 let batches = batches.into_iter().map(|place| frame.slice(place)).collect();
@@ -252,12 +264,12 @@ impl Driver {
         peers::origin(&peer).into_iter().for_each(|peer| self.offend(peer, Offence::Answer, now));
     }
 
-    /// Checks the signatures in an answer, away from here.
-    fn look_at_proofs(&self, id: u64, summaries: Summaries) {
+    /// Checks the signatures in an answer, where they were asked for, away from here.
+    fn look_at_proofs(&self, id: u64, summaries: Summaries, proofs: bool) {
         let done = self.done.0.clone();
         self.tracker.spawn_blocking(move || {
             let proven = |summary: &Summary| Some((summary.log, summary.proven().ok()??));
-            let proven = summaries.logs.iter().filter_map(proven).collect();
+            let proven = summaries.logs.iter().filter(|_| proofs).filter_map(proven).collect();
             let _ = done.blocking_send(Done::Fetched(Box::new(Fetched::Compared(id, summaries, proven))));
         });
     }

@@ -31,7 +31,7 @@ impl Repair {
         match held {
             Some(summary) if summary.log == key => {
                 peer.set_hint(key, Hint::told(summary, now));
-                summary.forked.into_iter().for_each(|_| _ = self.forking.insert(key));
+                summary.forked.into_iter().for_each(|_| self.forking.add(key));
             }
             _ => peer.has_none(key, now),
         }
@@ -41,10 +41,12 @@ impl Repair {
         }
         let mut lacking = claimed;
         pieces.iter().for_each(|piece| lacking.remove(piece.span));
-        let last = pieces.iter().map(|piece| piece.span.to).max();
+        // What lies elsewhere was not asked for: who sends only that gave nothing.
+        let asked = pieces.iter().map(|piece| piece.span.to).filter(|to| (span.from..=span.to).contains(to));
+        let last = asked.max();
         match last {
             // What it did not send above is still to come, or the tail of the window lies in a batch that ends above it.
-            Some(last) if more || span.to - last.min(span.to) < WINDOW => {
+            Some(last) if more || span.to - last < WINDOW => {
                 lacking.remove(Span { from: last, to: u64::MAX - 1 });
                 peer.gave(key);
             }
@@ -58,7 +60,7 @@ impl Repair {
         }
         if let (Some(first), Some(last)) = (lacking.iter().next(), lacking.last()) {
             peer.deny(key, Span { from: first.from, to: last }, true, now);
-        } else if pieces.is_empty() {
+        } else if last.is_none() {
             peer.deny(key, span, true, now);
         }
     }
@@ -70,10 +72,11 @@ impl Repair {
         let mut floor = 0;
         for piece in pieces.iter().filter(|piece| piece.outcome != Outcome::Wrong) {
             log.per_seq = (3 * log.per_seq + piece.bytes / piece.span.count()).div_ceil(4).max(1);
-            if let Outcome::Early(after) = piece.outcome {
-                log.set_aside(piece.span, now + after);
-            } else if piece.time < horizon {
-                floor = floor.max(piece.span.to + 1);
+            match piece.outcome {
+                Outcome::Early(after) => log.set_aside(piece.span, now + after),
+                Outcome::Crowded => log.crowded(piece.span, now),
+                _ if piece.time < horizon => floor = floor.max(piece.span.to + 1),
+                _ => {}
             }
         }
         if floor > log.raised.max(log.own.floor) {
@@ -86,10 +89,8 @@ impl Repair {
         if let Some(flight) = self.land(id) {
             return self.gave_nothing(&flight, now, effects);
         }
-        let comparing = self
-            .peers
-            .values_mut()
-            .find(|peer| peer.comparing.as_ref().is_some_and(|(asked, ..)| *asked == id));
+        let comparing =
+            self.peers.values_mut().find(|peer| peer.comparing.as_ref().is_some_and(|asked| asked.id == id));
         if let Some(peer) = comparing {
             peer.comparing = None;
             peer.slow = true;

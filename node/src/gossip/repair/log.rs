@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use anode_shared::ids::LogKey;
+use anode_shared::ids::{LogKey, Origin};
 use anode_shared::repair::{Digest, Summary, WINDOW};
 
 use crate::gossip::spans::{Span, Spans};
@@ -19,6 +19,10 @@ const MOST_EARLY: usize = 16;
 const SAID: Duration = Duration::from_secs(10);
 /// How long after a log grew a peer may still speak of it as it was before: answers and beacons take their time.
 const SETTLES: Duration = Duration::from_secs(1);
+/// How long what the store has no room for is not asked for, the first time: by then holes are filled, or a beacon told whose log
+/// it is. Then twice as long, up to 21 min, until something of the log is taken.
+const CROWDED: Duration = Duration::from_secs(10);
+const CROWDED_LEVELS: u32 = 7;
 /// About how many bytes are asked for at once of what is only lent to a reader.
 const LENT: u64 = 512 << 10;
 /// What a record takes before any was seen, bytes.
@@ -68,6 +72,8 @@ pub(super) struct Wants {
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) bucket: usize,
+    /// Who brought it; nobody where the store knows it.
+    pub(super) bringer: Option<Origin>,
     fingerprint: u64,
     pub(super) own: Own,
     /// The newest head that its origin's signature bears out.
@@ -81,6 +87,8 @@ pub(super) struct Log {
     /// Seqs that may be asked for from a moment on.
     coming: VecDeque<(u64, Instant)>,
     early: Vec<(Span, Instant)>,
+    /// How often the store had no room for it.
+    crowded: u32,
     pub(super) owed: Spans,
     /// What is being asked for.
     pub(super) in_flight: Spans,
@@ -95,6 +103,7 @@ impl Log {
     pub(super) fn new(key: LogKey) -> Self {
         Self {
             bucket: Digest::bucket(key),
+            bringer: None,
             fingerprint: 0,
             own: Own { floor: 1, ..Own::default() },
             proven: 0,
@@ -103,6 +112,7 @@ impl Log {
             due: 0,
             coming: VecDeque::new(),
             early: Vec::new(),
+            crowded: 0,
             owed: Spans::default(),
             in_flight: Spans::default(),
             per_seq: FIRST_GUESS,
@@ -114,6 +124,7 @@ impl Log {
     /// Takes what the store holds now; gives what that changes in the digest.
     pub(super) fn set_own(&mut self, key: LogKey, own: Own, now: Instant) -> u64 {
         self.grew(own.held, now);
+        self.crowded = 0;
         self.own = own;
         let fresh = self.own.summary(key).fingerprint();
         std::mem::replace(&mut self.fingerprint, fresh) ^ fresh
@@ -196,9 +207,19 @@ impl Log {
     }
 
     pub(super) fn set_aside(&mut self, span: Span, until: Instant) {
-        if self.early.len() < MOST_EARLY {
-            self.early.push((span, until));
+        if self.early.len() >= MOST_EARLY {
+            self.early.remove(0);
         }
+        self.early.push((span, until));
+    }
+
+    /// The store takes nothing like this for a while: nothing at all of a log that it does not know, nor anything that lies
+    /// above what it has passed, or else just this.
+    pub(super) fn crowded(&mut self, span: Span, now: Instant) {
+        let from = if self.own.head == 0 { 1 } else { span.from };
+        let to = if span.from > self.own.head { u64::MAX - 1 } else { span.to };
+        self.set_aside(Span { from, to }, now + CROWDED * 2_u32.pow(self.crowded));
+        self.crowded = (self.crowded + 1).min(CROWDED_LEVELS);
     }
 
     /// What is missing up to `top`, with what must not be asked for left out.
@@ -209,7 +230,7 @@ impl Log {
             return Spans::default();
         };
         let mut missing = self.own.missing.within(all);
-        if let Some(tail) = Span::new(all.from.max(self.own.held + 1), top) {
+        if let Some(tail) = Span::new(all.from.max(self.own.held.saturating_add(1)), top) {
             missing.add(tail);
         }
         self.early.iter().for_each(|(span, _)| missing.remove(*span));
@@ -250,9 +271,9 @@ impl Log {
         wants.owed.remove_all(&self.in_flight);
         missing.remove_all(&wants.owed);
         missing.remove_all(&self.in_flight);
-        let above = Span { from: self.own.head + 1, to: u64::MAX - 1 };
+        let above = Span::new(self.own.head.saturating_add(1), u64::MAX - 1);
         // Of a log that was never met the newest comes first: it starts there.
-        if self.own.head > 0 {
+        if let Some(above) = above.filter(|_| self.own.head > 0) {
             wants.holes = missing.within(above);
             missing.remove(above);
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anode_shared::ids::LogKey;
 use anode_shared::repair::{Digest, MAX_MISSING, Summary};
 
+use super::brought::MOST_OF_ONE;
 use super::log::Log;
 use crate::gossip::spans::{Span, Spans};
 
@@ -27,11 +28,12 @@ const DISBELIEVED: u32 = 4;
 /// least: one that is overloaded gives something now and then, and one that stands still answers no comparison either.
 const USELESS: (u32, Duration) = (8, Duration::from_secs(60));
 /// The most logs of a peer that are remembered; of more, the newest.
-const MOST_HINTS: usize = 16_384;
+pub(super) const MOST_HINTS: usize = MOST_OF_ONE;
 
 /// What a peer says it holds of a log.
 #[derive(Debug, Clone)]
 pub(super) struct Hint {
+    part: usize,
     pub(super) head: u64,
     floor: u64,
     missing: Spans,
@@ -48,8 +50,9 @@ pub(super) struct Hint {
 }
 
 impl Hint {
-    fn nothing(now: Instant) -> Self {
+    fn nothing(key: LogKey, now: Instant) -> Self {
         Self {
+            part: Digest::bucket(key),
             head: 0,
             floor: 1,
             missing: Spans::default(),
@@ -66,14 +69,10 @@ impl Hint {
     pub(super) fn told(summary: &Summary, now: Instant) -> Self {
         let missing: Spans = summary.missing.iter().map(|(from, to)| Span { from: *from, to: *to }).collect();
         let unsure = missing.iter().next().filter(|_| missing.len() >= MAX_MISSING);
-        Self {
-            head: summary.head,
-            floor: summary.floor,
-            missing,
-            unsure,
-            forked: summary.forked,
-            ..Self::nothing(now)
-        }
+        // Seqs count from 1. What lies behind a fork it holds perhaps, and gives nobody.
+        let forked = summary.forked.filter(|end| *end > 0);
+        let head = forked.map_or(summary.head, |end| summary.head.min(end - 1));
+        Self { head, floor: summary.floor, missing, unsure, forked, ..Self::nothing(summary.log, now) }
     }
 
     /// What of a range it says it has, but for what it did not give.
@@ -113,6 +112,18 @@ impl Hint {
     }
 }
 
+/// A comparison that is under way.
+#[derive(Debug, Clone)]
+pub(super) struct Comparing {
+    pub(super) id: u64,
+    /// What was sent, and from which part on.
+    pub(super) digest: Digest,
+    pub(super) from: u16,
+    /// How many were made before it since the last whole one.
+    pub(super) pages: u16,
+    pub(super) sent: Instant,
+}
+
 /// One connected peer.
 #[derive(Debug)]
 pub(super) struct Peer {
@@ -121,8 +132,8 @@ pub(super) struct Peer {
     pub(super) digest: Option<Digest>,
     /// What its newest beacon said of all that it holds.
     pub(super) said: u64,
-    /// The comparison that is under way: its number, what was sent, when.
-    pub(super) comparing: Option<(u64, Digest, Instant)>,
+    /// The comparison that is under way.
+    pub(super) comparing: Option<Comparing>,
     /// Whether one whole comparison was made.
     pub(super) compared: bool,
     compared_at: Instant,
@@ -161,6 +172,12 @@ impl Peer {
         !self.compared && self.since + SAYS > now
     }
 
+    /// Of how many logs it is remembered what it says.
+    #[cfg(test)]
+    pub(super) fn hints(&self) -> usize {
+        self.hints.len()
+    }
+
     pub(super) fn hint(&self, key: LogKey) -> Option<&Hint> {
         self.hints.get(&key)
     }
@@ -182,12 +199,19 @@ impl Peer {
 
     /// It does not hold the log, as it said just now.
     pub(super) fn has_none(&mut self, key: LogKey, now: Instant) {
-        self.set_hint(key, Hint::nothing(now));
+        self.set_hint(key, Hint::nothing(key, now));
     }
 
-    /// Forgets what it said of the logs in a part, but for those in `told`.
-    pub(super) fn retell(&mut self, bucket: usize, told: &BTreeMap<LogKey, &Summary>) {
-        self.hints.retain(|key, _| told.contains_key(key) || Digest::bucket(*key) != bucket);
+    /// Forgets what it said of the logs in some parts, but for those in `told`.
+    pub(super) fn retell(&mut self, parts: &[bool], told: &BTreeMap<LogKey, &Summary>) {
+        self.hints.retain(|key, hint| !parts[hint.part] || told.contains_key(key));
+    }
+
+    /// What it said of a part is known no more: it will be told again.
+    pub(super) fn doubt(&mut self, part: usize) {
+        if let Some(digest) = &mut self.digest {
+            digest.set(part, !digest.part(part));
+        }
     }
 
     pub(super) fn compared(&mut self, whole: bool, now: Instant) {
@@ -199,7 +223,10 @@ impl Peer {
 
     /// It did not give what it should, though it answered where it `lied`: it is not asked for that again for a while.
     pub(super) fn deny(&mut self, key: LogKey, span: Span, lied: bool, now: Instant) {
-        let hint = self.hints.entry(key).or_insert_with(|| Hint::nothing(now));
+        if !self.hints.contains_key(&key) {
+            self.has_none(key, now);
+        }
+        let Some(hint) = self.hints.get_mut(&key) else { return };
         if hint.until <= now {
             (hint.denied, hint.lied) = (Spans::default(), false);
         }

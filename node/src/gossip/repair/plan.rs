@@ -1,12 +1,13 @@
 //! Whom to ask for what: ranges by urgency, peers by what they have and how well they answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anode_shared::ids::{LogKey, Origin};
 use anode_shared::repair::WINDOW;
 
-use super::log::Wants;
+use super::log::{Log, Wants};
 use super::peer::Peer;
 use super::{Effect, Flaw, Repair, SLOW};
 use crate::gossip::spans::Span;
@@ -28,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const STORING: Duration = Duration::from_secs(60);
 /// The least rate at which an answer should come, bytes a second.
 const LEAST_RATE: u64 = 256 << 10;
+/// How many requests at most leave in one turn to peers that do not say that they have what is asked for. Heads that anybody signed
+/// for logs of made-up origins, and nobody holds, keep few busy so.
+const GUESSES: usize = 8;
 
 /// A request that is under way.
 #[derive(Debug, Clone)]
@@ -48,6 +52,8 @@ struct Job {
     newest_first: bool,
     /// Whether peers are asked that do not say that they have it.
     urgent: bool,
+    /// Whether it was dropped here and is only lent to readers.
+    lent: bool,
 }
 
 /// Whom to ask, by rank: the lowest is asked.
@@ -117,18 +123,33 @@ impl Repair {
         if self.peers.is_empty() || self.paused.is_some_and(|until| until > now) {
             return;
         }
+        let mut whom: BTreeMap<LogKey, Rc<[Origin]>> = BTreeMap::new();
+        let mut guesses = Vec::new();
         for job in self.jobs(now) {
             if self.bytes >= IN_ALL {
                 return;
             }
-            self.assign(job, now, effects);
+            let whom = whom.entry(job.key).or_insert_with(|| self.who_tells_of(job.key, now)).clone();
+            guesses.extend(self.assign(job, &whom, now, effects));
         }
+        for _ in 0..GUESSES.min(guesses.len()) {
+            let at = usize::try_from(self.dice.below(guesses.len() as u64)).unwrap_or(0);
+            let job = guesses.swap_remove(at);
+            self.guess(job, now, effects);
+        }
+    }
+
+    /// Who may be asked now and said something of a log.
+    fn who_tells_of(&self, key: LogKey, now: Instant) -> Rc<[Origin]> {
+        let tells = |peer: &Peer| is_free(peer, now) && peer.hint(key).is_some();
+        let all = self.breaks(Flaw::SamePeer);
+        self.peers.iter().filter(|(_, peer)| all || tells(peer)).map(|(origin, _)| *origin).collect()
     }
 
     /// What to ask for, the most urgent first.
     fn jobs(&mut self, now: Instant) -> Vec<Job> {
         let mut wants: BTreeMap<LogKey, Wants> = BTreeMap::new();
-        let keys: Vec<LogKey> = self.wanting.iter().copied().collect();
+        let keys: BTreeSet<LogKey> = self.owing.turn().into_iter().chain(self.wanting.turn()).collect();
         for key in keys {
             let hinted = self.peers.values().filter_map(|peer| peer.hint(key)).map(|hint| hint.head).max();
             let expired = self.is_expired(key);
@@ -142,7 +163,7 @@ impl Repair {
             let top = hinted.unwrap_or(0).max(sure).min(u64::MAX - 1);
             let whole = key.origin == self.me && log.own.held >= top && log.own.missing.is_empty();
             if log.owed.is_empty() && (expired && !ignores || whole) {
-                self.wanting.remove(&key);
+                self.wanting.remove(key);
                 continue;
             }
             let found = log.wants(top, now);
@@ -154,7 +175,7 @@ impl Repair {
                 && found.holes.is_empty()
                 && found.backfill.is_empty()
             {
-                self.wanting.remove(&key);
+                self.wanting.remove(key);
             } else {
                 wants.insert(key, found);
             }
@@ -163,13 +184,20 @@ impl Repair {
     }
 
     fn sorted(&self, wants: &BTreeMap<LogKey, Wants>) -> Vec<Job> {
-        let job = |key: &LogKey, span, newest_first, urgent| Job { key: *key, span, newest_first, urgent };
+        let job = |key: &LogKey, span, newest_first, urgent| Job {
+            key: *key,
+            span,
+            newest_first,
+            urgent,
+            lent: false,
+        };
         let owed = wants
             .iter()
             .flat_map(|(key, wants)| wants.owed.iter().map(move |span| job(key, span, false, true)));
         let dropped = wants
             .iter()
-            .flat_map(|(key, wants)| wants.dropped.iter().map(move |span| job(key, span, false, false)));
+            .flat_map(|(key, wants)| wants.dropped.iter().map(move |span| job(key, span, false, false)))
+            .map(|job| Job { lent: true, ..job });
         let holes = wants
             .iter()
             .flat_map(|(key, wants)| wants.holes.iter().map(move |span| job(key, span, false, true)));
@@ -197,22 +225,51 @@ impl Repair {
             || !held && next.is_some_and(|next| next.opened().saturating_mul(1_000_000) < self.horizon)
     }
 
-    /// Asks for a range, chunk by chunk, of the peers that have it.
-    fn assign(&mut self, job: Job, now: Instant, effects: &mut Vec<Effect>) {
+    /// Asks for a range, chunk by chunk, of the peers that have it. Gives what is left where it is urgent and nobody has it.
+    fn assign(&mut self, job: Job, whom: &[Origin], now: Instant, effects: &mut Vec<Effect>) -> Option<Job> {
         let mut rest = Some(job.span);
         while let Some(span) = rest {
-            let asked_above = self.logs.get(&job.key).is_some_and(|log| log.in_flight.has(span.to + 1));
+            let asked_above =
+                self.logs.get(&job.key).is_some_and(|log| log.in_flight.has(span.to.saturating_add(1)));
             let short = span.count() < WINDOW && asked_above;
             if short || self.bytes >= IN_ALL || !self.rates.open(job.key.origin, now) {
-                return;
+                return None;
             }
-            let Some((peer, chunk)) = self.best(Job { span, ..job }, now) else { return };
+            let Some((peer, chunk)) = self.best(Job { span, ..job }, whom, now) else {
+                return Some(Job { span, ..job }).filter(|job| job.urgent);
+            };
+            let owed = |log: &Log| !log.owed.within(chunk).is_empty();
+            if job.lent && !self.logs.get(&job.key).is_some_and(owed) {
+                return None;
+            }
             self.ask(peer, job.key, chunk, now, effects);
             rest = if job.newest_first {
                 Span::new(span.from, chunk.from - 1)
             } else {
                 Span::new(chunk.to + 1, span.to)
             };
+        }
+        None
+    }
+
+    /// Nobody says that it has a range. It exists, and who has not said anything for a while may have got it.
+    fn guess(&mut self, job: Job, now: Instant, effects: &mut Vec<Effect>) {
+        let Some(log) = self.logs.get_mut(&job.key) else { return };
+        let sure = log.sure().min(log.due(now));
+        let Some(known) = Span::new(job.span.from, job.span.to.min(sure)) else { return };
+        if self.bytes >= IN_ALL || !self.rates.open(job.key.origin, now) {
+            return;
+        }
+        let salt = self.dice.roll();
+        let stale = |peer: &Peer| is_free(peer, now) && peer.is_stale(job.key, now);
+        let ask = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| stale(peer))
+            .min_by_key(|(origin, peer)| rank(0, origin, peer, salt));
+        if let Some(peer) = ask.map(|(origin, _)| *origin) {
+            // For little: the answer says what it has.
+            self.ask(peer, job.key, cut(known, WINDOW, job.newest_first), now, effects);
         }
     }
 
@@ -233,10 +290,10 @@ impl Repair {
         effects.push(Effect::Fetch { id, peer: origin, log: key, span, most });
     }
 
-    /// The next chunk of a range that anybody has, and the best of those who have it.
-    fn best(&mut self, job: Job, now: Instant) -> Option<(Origin, Span)> {
+    /// The next chunk of a range that anybody of some has, and the best of those who have it.
+    fn best(&mut self, job: Job, whom: &[Origin], now: Instant) -> Option<(Origin, Span)> {
         let log = self.logs.get_mut(&job.key)?;
-        let (due, sure) = (log.due(now), log.sure());
+        let due = log.due(now);
         let seqs = (CHUNK / log.per_seq.max(1)).clamp(WINDOW, 65_536);
         if self.breaks(Flaw::SamePeer) {
             let origin = *self.peers.keys().next()?;
@@ -245,7 +302,8 @@ impl Repair {
         }
         let mut best: Option<(Rank, Origin, Span)> = None;
         let salt = self.dice.roll();
-        for (origin, peer) in self.peers.iter().filter(|(_, peer)| is_free(peer, now)) {
+        let peers = whom.iter().filter_map(|origin| Some((origin, self.peers.get(origin)?)));
+        for (origin, peer) in peers.filter(|(_, peer)| is_free(peer, now)) {
             let covered = peer.covers(job.key, job.span, due, now);
             let found = if job.newest_first { covered.iter().next_back() } else { covered.iter().next() };
             let Some(span) = found else { continue };
@@ -255,20 +313,10 @@ impl Repair {
                 best = Some((rank, *origin, span));
             }
         }
-        if let Some((_, origin, span)) = best {
-            // Who did not answer in time may have a slow link: it is asked for less.
-            let faults = self.peers.get(&origin).map_or(0, |peer| peer.faults);
-            return Some((origin, cut(span, (seqs >> faults).max(WINDOW), job.newest_first)));
-        }
-        // Nobody says that it has it. It exists, and who has not said anything for a while may have got it.
-        let known = Span::new(job.span.from, job.span.to.min(sure.min(due))).filter(|_| job.urgent)?;
-        let stale = |peer: &Peer| is_free(peer, now) && peer.is_stale(job.key, now);
-        let ask = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| stale(peer))
-            .min_by_key(|(origin, peer)| rank(0, origin, peer, salt));
-        ask.map(|(origin, _)| (*origin, cut(known, seqs, job.newest_first)))
+        let (_, origin, span) = best?;
+        // Who did not answer in time may have a slow link: it is asked for less.
+        let faults = self.peers.get(&origin).map_or(0, |peer| peer.faults);
+        Some((origin, cut(span, (seqs >> faults).max(WINDOW), job.newest_first)))
     }
 }
 
@@ -287,7 +335,7 @@ fn rank(distance: u64, origin: &Origin, peer: &Peer, salt: u64) -> Rank {
 /// So many seqs of a range, from the end at which it is read.
 fn cut(span: Span, seqs: u64, newest_first: bool) -> Span {
     if newest_first {
-        Span { from: span.from.max((span.to + 1).saturating_sub(seqs)), to: span.to }
+        Span { from: span.from.max(span.to.saturating_add(1).saturating_sub(seqs)), to: span.to }
     } else {
         Span { from: span.from, to: span.to.min(span.from.saturating_add(seqs - 1)) }
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anode_shared::ids::{LogKey, Origin};
-use anode_shared::repair::{BUCKETS, Digest, MAX_SUMMARIES, Summaries, Summary};
+use anode_shared::repair::{BUCKETS, Summaries, Summary};
 
-use super::peer::{Hint, Peer};
-use super::{Effect, FORK_AGAIN, Flaw, Repair};
+use super::peer::{Comparing, Hint, Peer};
+use super::{Effect, Flaw, Repair};
 
 /// About how often this node compares with a peer: it then hears within seconds of what it missed, and an idle mesh costs each
 /// node 2 KiB a second.
@@ -16,12 +16,14 @@ const ROUND: Duration = Duration::from_millis(1_000);
 const JITTER_MS: u64 = 250;
 /// How long a comparison may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Of how many answers one comparison may consist: of 65,536 logs. Who has more to tell goes on with the next.
+const PAGES: u16 = 32;
 
 impl Repair {
     pub(super) fn connected(&mut self, peer: Origin, now: Instant, effects: &mut Vec<Effect>) {
         if peer != self.me && !self.peers.contains_key(&peer) {
             self.peers.insert(peer, Peer::new(now));
-            self.compare(peer, 0, now, effects);
+            self.compare(peer, 0, 0, now, effects);
         }
     }
 
@@ -33,15 +35,16 @@ impl Repair {
             under_way.into_iter().for_each(|id| _ = self.land(id));
         }
         self.peers.remove(&peer);
+        self.brought.closed(peer);
         self.silence.closed(peer);
     }
 
     /// Compares with a peer: tells what it is thought to hold, at first contact what this node holds.
-    fn compare(&mut self, origin: Origin, from: u16, now: Instant, effects: &mut Vec<Effect>) {
+    fn compare(&mut self, origin: Origin, from: u16, pages: u16, now: Instant, effects: &mut Vec<Effect>) {
         let id = self.number();
         let Some(peer) = self.peers.get_mut(&origin) else { return };
         let digest = peer.digest.clone().unwrap_or_else(|| self.digest.clone());
-        peer.comparing = Some((id, digest.clone(), now));
+        peer.comparing = Some(Comparing { id, digest: digest.clone(), from, pages, sent: now });
         effects.push(Effect::Compare { id, peer: origin, digest, from, proofs: !peer.compared });
     }
 
@@ -52,7 +55,7 @@ impl Repair {
 
     pub(super) fn round(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         for peer in self.peers.values_mut() {
-            if peer.comparing.as_ref().is_some_and(|(.., sent)| *sent + PATIENCE <= now) {
+            if peer.comparing.as_ref().is_some_and(|comparing| comparing.sent + PATIENCE <= now) {
                 peer.comparing = None;
                 peer.slow = true;
             }
@@ -76,15 +79,27 @@ impl Repair {
             candidates = named(true);
         }
         if let Some(peer) = self.dice.pick(&candidates).copied() {
-            self.compare(peer, 0, now, effects);
+            self.compare(peer, 0, 0, now, effects);
         }
     }
 
-    pub(super) fn compared(&mut self, id: u64, answer: &Summaries, now: Instant, effects: &mut Vec<Effect>) {
-        let asked = |peer: &Peer| peer.comparing.as_ref().is_some_and(|(asked, ..)| *asked == id);
-        let Some((origin, peer)) = self.peers.iter_mut().find(|(_, peer)| asked(peer)) else { return };
-        let Some((_, sent, _)) = peer.comparing.take() else { return };
-        let origin = *origin;
+    pub(super) fn compared(
+        &mut self,
+        id: u64,
+        answer: &Summaries,
+        proven: &[(LogKey, u64)],
+        now: Instant,
+        effects: &mut Vec<Effect>,
+    ) {
+        let asked = |peer: &Peer| peer.comparing.as_ref().is_some_and(|asked| asked.id == id);
+        let Some(origin) = self.peers.iter().find(|(_, peer)| asked(peer)).map(|(origin, _)| *origin) else {
+            return;
+        };
+        proven.iter().for_each(|(key, head)| self.prove(*key, *head, origin, now, effects));
+        let Some(peer) = self.peers.get_mut(&origin) else { return };
+        let Some(Comparing { digest: sent, from, pages, .. }) = peer.comparing.take() else { return };
+        // One that goes back, or on and on, is at its end.
+        let next = answer.next.filter(|next| *next > from && pages + 1 < PAGES);
         let told: BTreeMap<LogKey, &Summary> =
             answer.logs.iter().map(|summary| (summary.log, summary)).collect();
         let first = peer.digest.is_none();
@@ -94,11 +109,7 @@ impl Repair {
             known.set(usize::from(*part), *digest);
             parts[usize::from(*part)] = true;
         }
-        parts
-            .iter()
-            .enumerate()
-            .filter(|(_, differs)| **differs)
-            .for_each(|(part, _)| peer.retell(part, &told));
+        peer.retell(&parts, &told);
         if first {
             // Where nothing differs it holds what this node holds.
             for (key, log) in self.logs.iter().filter(|(_, log)| log.own.held > 0 && !parts[log.bucket]) {
@@ -106,70 +117,31 @@ impl Repair {
             }
         }
         told.iter().for_each(|(key, summary)| peer.set_hint(*key, Hint::told(summary, now)));
-        peer.compared(answer.next.is_none(), now);
+        peer.compared(next.is_none(), now);
         told.keys().for_each(|key| self.hinted(origin, *key, now, effects));
-        if let Some(next) = answer.next {
-            self.compare(origin, next, now, effects);
+        if told.values().any(|told| told.forked.is_some()) {
+            self.ask_for_forks(now, effects);
+        }
+        if let Some(next) = next {
+            self.compare(origin, next, pages + 1, now, effects);
         }
     }
 
     /// A peer said something of a log: perhaps there is more to want, or a fork to learn of.
     fn hinted(&mut self, origin: Origin, key: LogKey, now: Instant, effects: &mut Vec<Effect>) {
-        if self.log(key).is_none() {
-            return;
+        let Some(hint) = self.peers.get(&origin).and_then(|peer| peer.hint(key)) else { return };
+        let (head, forked) = (hint.head, hint.forked);
+        let Some(log) = self.log(key, origin) else { return };
+        if log.bringer.is_some_and(|bringer| self.brought.is_gone(bringer)) {
+            // Whoever told of it first is not there any more.
+            self.charge(key, origin);
         }
-        self.wanting.insert(key);
-        let trusts = self.breaks(Flaw::TrustHints);
-        let (Some(peer), Some(log)) = (self.peers.get(&origin), self.logs.get_mut(&key)) else { return };
-        let Some(hint) = peer.hint(key) else { return };
-        if trusts && log.prove(hint.head, now) {
-            effects.push(Effect::Heard(key, hint.head));
+        self.want(key);
+        if self.breaks(Flaw::TrustHints) && self.logs.get_mut(&key).is_some_and(|log| log.prove(head, now)) {
+            effects.push(Effect::Heard(key, head));
         }
-        if hint.forked.is_some() {
-            self.forking.insert(key);
-            self.ask_for_forks(now, effects);
+        if forked.is_some() {
+            self.fork_told(key);
         }
-    }
-
-    /// Asks for the proofs of forks that peers told of and the store does not know.
-    pub(super) fn ask_for_forks(&mut self, now: Instant, effects: &mut Vec<Effect>) {
-        let Self { forking, logs, peers, .. } = self;
-        forking.retain(|key| {
-            let Some(log) = logs.get_mut(key) else { return false };
-            let known = log.own.forked.unwrap_or(u64::MAX);
-            let knows =
-                |peer: &Peer| peer.hint(*key).and_then(|hint| hint.forked).is_some_and(|end| end < known);
-            let Some((peer, _)) = peers.iter().find(|(_, peer)| knows(peer)) else { return false };
-            if log.fork_asked.is_none_or(|asked| asked + FORK_AGAIN <= now) {
-                log.fork_asked = Some(now);
-                effects.push(Effect::AskFork(*peer, *key));
-            }
-            true
-        });
-    }
-
-    /// Answers a peer's comparison, without proofs: the parts that differ from what it thinks, beginning at one.
-    pub fn summaries(&self, theirs: &Digest, from: u16) -> Summaries {
-        let mut by_part: Vec<Vec<LogKey>> = vec![Vec::new(); BUCKETS];
-        let differs = |part: usize| part >= usize::from(from) && theirs.part(part) != self.digest.part(part);
-        for (key, log) in self.logs.iter().filter(|(_, log)| log.is_told() && differs(log.bucket)) {
-            by_part[log.bucket].push(*key);
-        }
-        let mut answer = Summaries::default();
-        for part in (usize::from(from)..BUCKETS).filter(|part| differs(*part)) {
-            let number = u16::try_from(part).unwrap_or(u16::MAX);
-            let mut keys = std::mem::take(&mut by_part[part]);
-            if answer.logs.len() + keys.len() > MAX_SUMMARIES {
-                if !answer.parts.is_empty() {
-                    answer.next = Some(number);
-                    return answer;
-                }
-                // More logs in one part than an answer holds: the newest.
-                keys.drain(..keys.len() - MAX_SUMMARIES);
-            }
-            answer.parts.push((number, self.digest.part(part)));
-            answer.logs.extend(keys.iter().map(|key| self.logs[key].own.summary(*key)));
-        }
-        answer
     }
 }

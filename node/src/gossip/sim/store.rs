@@ -10,7 +10,7 @@ use anode_shared::time::Micros;
 
 use crate::gossip::repair::{Outcome, Own};
 use crate::gossip::spans::{Span, Spans};
-use crate::store::order::{Arrival, Fit, Lineage, Order, Piece, Place};
+use crate::store::order::{Arrival, Fit, Lineage, Order, Piece, Place, Waits};
 
 /// How long a batch waits for its predecessor.
 const JUMP_AFTER: Duration = Duration::from_secs(1);
@@ -48,7 +48,9 @@ pub(super) struct Store {
     base: u64,
     journal: Vec<Entry>,
     pub(super) synced: usize,
-    holes: BTreeMap<(LogKey, u64), Instant>,
+    /// What came above a hole and is not noted in `waits` yet.
+    ahead: Vec<(LogKey, u64)>,
+    waits: Waits,
     pub(super) retain: Micros,
     /// The most bytes that it keeps; 0: all.
     pub(super) room: u64,
@@ -94,6 +96,7 @@ impl Store {
             }
             Entry::Waiting(batch) => {
                 self.order.take_waiting(batch.key, piece(batch), Lineage::default(), batch.time);
+                self.ahead.push((batch.key, batch.span.from));
                 Vec::new()
             }
             Entry::Late(batch) => {
@@ -152,7 +155,8 @@ impl Store {
 
     /// Ends a log at a proven fork; says whether that is news.
     pub(super) fn fork(&mut self, key: LogKey, end: u64) -> bool {
-        let news = self.order.logs.get(&key).and_then(|log| log.forked).is_none_or(|known| end < known);
+        let known = self.order.logs.get(&key).map(|log| log.forked);
+        let news = known.is_some_and(|known| known.is_none_or(|known| end < known));
         if news {
             self.apply(Entry::Fork(key, end));
         }
@@ -170,11 +174,7 @@ impl Store {
         let held = log.waiting.values().map(|piece| piece.last).max().unwrap_or(0).max(log.head);
         let mut missing = Spans::default();
         for (from, jump) in &log.jumps {
-            let mut next = *from;
-            while let Some((from, to)) = jump.missing(next) {
-                missing.add(Span { from, to });
-                next = to + 1;
-            }
+            jump.holes(*from).for_each(|(from, to)| missing.add(Span { from, to }));
         }
         let mut next = log.head + 1;
         for piece in log.waiting.values() {
@@ -205,11 +205,12 @@ impl Store {
 
     /// Goes on without what has been missing for too long. Gives the logs that changed.
     pub(super) fn jump(&mut self, now: Instant) -> Vec<LogKey> {
-        let holes: Vec<(LogKey, u64, u64)> = self.order.holes().collect();
-        self.holes.retain(|(key, from), _| holes.iter().any(|(k, f, _)| (k, f) == (key, from)));
+        for (key, first) in std::mem::take(&mut self.ahead) {
+            self.waits.add(key, first, self.order.waiting(key), now);
+        }
         let mut changed = Vec::new();
-        for (key, from, to) in holes {
-            if now - *self.holes.entry((key, from)).or_insert(now) >= JUMP_AFTER {
+        for (key, below) in self.waits.take(JUMP_AFTER, now) {
+            while let Some((_, to)) = self.order.hole(key).filter(|(_, to)| *to < below) {
                 self.apply(Entry::Jump(key, to));
                 changed.push(key);
             }

@@ -6,7 +6,11 @@ use anode_shared::ids::{Hash, LogKey};
 use anode_shared::time::Micros;
 use serde::{Deserialize, Serialize};
 
-use super::{Arrival, Fit, Lineage, Order, Piece, What};
+use super::{Arrival, Fit, Lineage, Log, Order, Piece, What};
+
+/// The most holes that a log may have: as many as some seconds of bad gossip leave before repair fills them. Their number is what
+/// a log costs beside its batches, each time that anything of it changes.
+pub(crate) const MOST_HOLES: usize = 4_096;
 
 /// A range that the order went on without.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,17 +29,19 @@ pub(crate) struct Jump {
 impl Jump {
     /// The first missing range at or behind `seq`.
     pub(crate) fn missing(&self, seq: u64) -> Option<(u64, u64)> {
-        let mut from = seq;
-        for piece in self.pieces.values() {
-            if piece.last < from {
-                continue;
-            }
-            if piece.first > from {
-                return Some((from, piece.first - 1));
-            }
-            from = piece.last + 1;
-        }
-        (from <= self.to).then_some((from, self.to))
+        self.holes(seq).next()
+    }
+
+    /// The missing ranges at or behind `seq`, rising.
+    pub(crate) fn holes(&self, seq: u64) -> impl Iterator<Item = (u64, u64)> {
+        let end = self.to.saturating_add(1);
+        let held = self.pieces.values().filter(move |piece| piece.last >= seq);
+        let held = held.map(|piece| (piece.first, piece.last + 1)).chain([(end, end)]);
+        let holes = held.scan(seq, |next, (first, behind)| {
+            let from = std::mem::replace(next, behind.max(*next));
+            Some((from, first))
+        });
+        holes.filter(|(from, first)| from < first).map(|(from, first)| (from, first - 1))
     }
 
     /// Without what is filled at its ends: where it begins now, unless it is whole. So a jump that is filled from one end
@@ -142,6 +148,42 @@ impl Order {
     }
 }
 
+impl Log {
+    /// Whether it has as many holes as it may have.
+    pub(super) fn is_torn(&self) -> bool {
+        let kept = self.waiting.len() + self.jumps.len();
+        let pieces = self.jumps.values().map(|jump| jump.pieces.len()).sum::<usize>();
+        // Pieces may lie side by side: their holes are counted where there could be so many.
+        kept + pieces >= MOST_HOLES
+            && self.jumps.iter().map(|(from, jump)| jump.holes(*from).count()).sum::<usize>()
+                + apart(&self.waiting)
+                >= MOST_HOLES
+    }
+
+    /// Whether nothing that is held lies beside a batch.
+    pub(super) fn lies_apart(&self, piece: &Piece) -> bool {
+        if piece.first > self.head {
+            return piece.first != self.head + 1 && !is_beside(&self.waiting, piece);
+        }
+        self.jumps.range(..=piece.first).next_back().is_some_and(|(from, jump)| {
+            piece.first != *from && piece.last != jump.to && !is_beside(&jump.pieces, piece)
+        })
+    }
+}
+
+/// Whether one of some pieces ends just before a batch, or begins just behind it.
+fn is_beside(pieces: &BTreeMap<u64, Piece>, piece: &Piece) -> bool {
+    let before = pieces.range(..piece.first).next_back();
+    before.is_some_and(|(_, before)| before.last + 1 == piece.first)
+        || pieces.contains_key(&piece.last.saturating_add(1))
+}
+
+/// How many of some pieces do not begin where one ends.
+fn apart(pieces: &BTreeMap<u64, Piece>) -> usize {
+    let ends = std::iter::once(0).chain(pieces.values().map(|piece| piece.last + 1));
+    pieces.keys().zip(ends).filter(|(first, end)| *first != end).count()
+}
+
 /// A piece that holds some of the same seqs: its first.
 pub(super) fn overlap(pieces: &BTreeMap<u64, Piece>, piece: &Piece) -> Option<u64> {
     pieces
@@ -158,7 +200,8 @@ pub(super) fn fit_late(from: u64, jump: &Jump, piece: &Piece) -> Fit {
     let before = if piece.first == from {
         jump.before
     } else {
-        jump.pieces.values().find(|other| other.last + 1 == piece.first).map(|other| other.hash)
+        let other = jump.pieces.range(..piece.first).next_back().map(|(_, other)| other);
+        other.filter(|other| other.last + 1 == piece.first).map(|other| other.hash)
     };
     if before.is_some_and(|hash| hash != piece.previous) {
         return Fit::Fork(piece.first - 1);

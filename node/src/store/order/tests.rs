@@ -49,7 +49,7 @@ fn it_jumps_and_takes_what_fills_the_jump() {
     let mut order = Order::default();
     take(&mut order, 1, 2);
     take(&mut order, 9, 10);
-    assert_eq!(order.holes().collect::<Vec<_>>(), [(key(1), 3, 8)]);
+    assert_eq!(order.hole(key(1)), Some((3, 8)));
     let arrivals = order.take_jump(key(1), 8);
     assert_eq!(arrivals.iter().map(|a| (a.first, a.last)).collect::<Vec<_>>(), [(3, 8), (9, 10)]);
     assert_eq!(take(&mut order, 5, 6), Fit::Late);

@@ -2,7 +2,7 @@
 
 use anode_shared::batch::shard_of;
 use anode_shared::cursor::Shard;
-use anode_shared::ids::LogKey;
+use anode_shared::ids::{LogKey, Origin};
 use ed25519_dalek::SigningKey;
 
 use super::{Before, NewRecord, OwnLog, Ready};
@@ -20,6 +20,11 @@ impl OwnLogs {
         let shards = (0..1_u32 << bits).map(|value| (bits, value));
         let log = |shard| OwnLog::new(network.to_owned(), key.clone(), before(shard), shard);
         Self { bits, logs: shards.map(log).collect() }
+    }
+
+    /// Who writes them.
+    pub(crate) fn origin(&self) -> Origin {
+        self.logs[0].origin
     }
 
     /// The log that a record goes to.

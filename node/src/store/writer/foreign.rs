@@ -16,6 +16,9 @@ use crate::store::peers::signed_header;
 use crate::store::replay::{self, ForkEntry, JumpEntry, LostEntry};
 use crate::store::shared::Refused;
 
+/// The most batches of a log that wait behind what is from the future, which may be for years.
+const MOST_BEHIND_EARLY: usize = 64;
+
 fn hash_of(batch: &Loaded) -> Hash {
     Header::hash(&batch.bytes()[batch.layout().header_bytes.clone()])
 }
@@ -36,6 +39,14 @@ impl Writer {
             let _ = self.write_open();
             self.own.close(key);
             return self.accept(batch);
+        }
+        match self.is_crowded(key, fit, &piece) {
+            Ok(false) => {}
+            Ok(true) => {
+                self.shared.counters.crowded.fetch_add(1, Ordering::Relaxed);
+                return Verdict::Crowded;
+            }
+            Err(refused) => return Verdict::Unable(refused),
         }
         let written = match fit {
             Fit::Next => self.appender.batch(Kind::Batch, batch),
@@ -60,13 +71,29 @@ impl Writer {
         }
     }
 
+    /// Whether there is no room for a batch: its log would have too many holes, or it would begin one log too many.
+    fn is_crowded(&mut self, key: LogKey, fit: Fit, piece: &Piece) -> Result<bool, Refused> {
+        let (known, tears) = {
+            let order = self.shared.order();
+            (order.logs.contains_key(&key), order.tears(key, piece))
+        };
+        match fit {
+            Fit::Next | Fit::Ahead if !known => Ok(!self.has_room_for(key)?),
+            Fit::Ahead | Fit::Late => Ok(tears),
+            Fit::Next | Fit::Held(_) | Fit::Old | Fit::Fork(_) | Fit::Ended => Ok(false),
+        }
+    }
+
     /// Takes a batch whose predecessor is missing. A log that is met for the first time begins with it at once: what comes
     /// before is as old as it may be, and is no part of the arrival order here.
     fn ahead(&mut self, key: LogKey, first: u64, batch: &Arc<Loaded>) -> Result<(), Refused> {
         let met = self.shared.order().logs.get(&key).is_some_and(|log| log.head > 0);
         let clock = (self.shared.options.clock)();
         if met || self.shared.early().covers(key, 1, first - 1, clock) {
-            return self.appender.batch(Kind::Waiting, batch);
+            self.appender.batch(Kind::Waiting, batch)?;
+            let waiting = self.shared.order().waiting(key);
+            self.waits.add(key, first, waiting, self.shared.moment());
+            return Ok(());
         }
         self.appender.jump(&JumpEntry { key, from: 1, to: first - 1 })?;
         self.shared.counters.jumps.fetch_add(1, Ordering::Relaxed);
@@ -99,22 +126,21 @@ impl Writer {
         self.end_forked(ForkEntry { key, end, proof: vec![signed_header(one), signed_header(other)] });
     }
 
-    /// Ends a log where a proof says, unless an earlier one did.
+    /// Ends a log where a proof says, unless an earlier one did. Where nothing of the log is known there is nothing to end: the
+    /// proof is asked for again once there is.
     pub(super) fn end_forked(&mut self, fork: ForkEntry) {
         let (key, end) = (fork.key, fork.end);
-        let known = self
-            .shared
-            .order()
-            .logs
-            .get(&key)
-            .is_some_and(|log| log.forked.is_some_and(|known| known <= end));
-        if known || self.appender.append(Kind::Fork, 0, &codec::encode(&fork)).is_err() {
+        let known = self.shared.order().logs.get(&key).map(|log| log.forked);
+        let news = known.is_some_and(|known| known.is_none_or(|known| end < known));
+        if !news || self.appender.append(Kind::Fork, 0, &codec::encode(&fork)).is_err() {
             return;
         }
         tracing::warn!(log = %key, end, "A log forked: its origin signed two versions");
         self.shared.order().take_fork(key, end);
         self.shared.for_peers().touch(key);
-        self.shared.forks().push(fork);
+        if self.shared.forks().keep(fork) {
+            self.shared.counters.forks_forgotten.fetch_add(1, Ordering::Relaxed);
+        }
         self.shared.counters.forks.fetch_add(1, Ordering::Relaxed);
         self.own.close(key);
     }
@@ -142,22 +168,31 @@ impl Writer {
         }
     }
 
-    /// Goes on without what has been missing for too long.
+    /// Goes on without what has been missing for too long, in each log without all that is due.
     pub(super) fn jump_over_holes(&mut self) {
-        let now = self.shared.moment();
-        let holes: Vec<(LogKey, u64, u64)> = self.shared.order().holes().collect();
-        self.holes.retain(|(key, from), _| holes.iter().any(|(k, f, _)| (k, f) == (key, from)));
-        let clock = (self.shared.options.clock)();
-        for (key, from, to) in holes {
-            let since = *self.holes.entry((key, from)).or_insert(now);
-            if now.duration_since(since) < self.shared.options.jump_after
-                || self.shared.early().covers(key, from, to, clock)
-            {
-                continue;
-            }
-            if self.appender.jump(&JumpEntry { key, from, to }).is_err() {
+        let mut due = self.waits.take(self.shared.options.jump_after, self.shared.moment()).into_iter();
+        while let Some((key, below)) = due.next() {
+            if self.jump_below(key, below).is_err() {
+                // The disk is full, or failed.
+                std::iter::once((key, below)).chain(due).for_each(|(key, below)| self.waits.put(key, below));
                 return;
             }
+        }
+    }
+
+    fn jump_below(&mut self, key: LogKey, below: u64) -> Result<(), Refused> {
+        let clock = (self.shared.options.clock)();
+        loop {
+            let (hole, waiting) = {
+                let order = self.shared.order();
+                (order.hole(key).filter(|(_, to)| *to < below), order.waiting(key))
+            };
+            let Some((from, to)) = hole else { return Ok(()) };
+            if waiting <= MOST_BEHIND_EARLY && self.shared.early().covers(key, from, to, clock) {
+                self.waits.add(key, below, waiting, self.shared.moment());
+                return Ok(());
+            }
+            self.appender.jump(&JumpEntry { key, from, to })?;
             self.shared.counters.jumps.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -22,6 +22,7 @@ impl World {
             match change {
                 Change::Log(key, view) => self.tell(node, Event::Own(key, serve::own(&view))),
                 Change::Forgotten(origin, mark) => self.tell(node, Event::Forgotten(origin, mark)),
+                Change::Gone(key) => self.tell(node, Event::Gone(key)),
             }
         }
     }
