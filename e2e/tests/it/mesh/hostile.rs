@@ -2,9 +2,11 @@
 
 mod batches;
 mod claims;
+mod crowds;
 mod floods;
 mod forks;
 mod frames;
+mod replays;
 mod silence;
 
 use std::time::{Duration, Instant};
