@@ -279,6 +279,8 @@ mod tests {
         assert_eq!(knock(&mut crowd, place(1), 0), Err(Full::Place), "too often");
         let taken = (0..500).filter(|_| knock(&mut crowd, place(1), 500).is_ok()).count();
         assert_eq!(taken, 32, "half a second later");
+        let taken = (0..500).filter(|_| knock(&mut crowd, place(1), 10_000).is_ok()).count();
+        assert_eq!(taken, 32, "as long as the others wait");
         (0..255).for_each(|n| _ = knock(&mut crowd, place(n), 10_000));
         assert_eq!((crowd.waiting.len(), knock(&mut crowd, None, 10_000)), (MOST_WAITING, Err(Full::All)));
     }

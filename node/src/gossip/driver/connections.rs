@@ -1,5 +1,6 @@
 //! Connections: who is dialled, who is let in, who is there.
 
+use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
@@ -173,8 +174,8 @@ impl Driver {
             self.remember(origin, address.clone());
             self.swarm.behaviour_mut().kad.add_address(&peer, address.clone());
         }
-        if !self.members.contains_key(&origin) {
-            self.members.insert(origin, Member::default());
+        if let Entry::Vacant(place) = self.members.entry(origin) {
+            place.insert(Member::default());
             self.links.handle(members::Event::LetIn(origin), now);
             self.plan(repair::Event::Connected(origin), now);
             // It learns at once who this is, and this node is not thought dead while it comes up.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::Scene;
 
 /// Beacons that were recorded of the one that goes on to speak.
-const RECORDED: usize = 6_000;
+const RECORDED: usize = 10_000;
 /// How long they are replayed: longer than a silent peer counts as there.
 const REPLAYED: Duration = Duration::from_secs(12);
 
@@ -21,7 +21,7 @@ const REPLAYED: Duration = Duration::from_secs(12);
 async fn it_hears_who_speaks_though_others_replay_what_it_said() -> Result<()> {
     let scene = Scene::begin("replays").await?;
     let mut speaker = Forger::random("replays");
-    let recorded: Vec<Vec<u8>> = (0..RECORDED).map(|_| speaker.beacon(&[], &[])).collect();
+    let recorded: Vec<Vec<u8>> = (0..RECORDED).map(|_| speaker.beacon(&[], &[[5; 32]; 20])).collect();
     let honest = Guest::join(&speaker, &scene.addresses, refusing()).await?;
     let replayer = Guest::join(&Forger::random("replays"), &scene.addresses, refusing()).await?;
     let over = Arc::new(AtomicBool::new(false));
@@ -30,7 +30,7 @@ async fn it_hears_who_speaks_though_others_replay_what_it_said() -> Result<()> {
     honest.beacon(&speaker.beacon(&[], &[])).await?;
     flood.spawn(async move {
         // Below what one sender may say, far above what one origin may.
-        for few in recorded.chunks(25) {
+        for few in recorded.chunks(40) {
             for beacon in few {
                 let _ = replayer.beacon(beacon).await;
             }
@@ -44,7 +44,7 @@ async fn it_hears_who_speaks_though_others_replay_what_it_said() -> Result<()> {
     let (began, id) = (Instant::now(), speaker.id());
     while began.elapsed() < REPLAYED {
         honest.beacon(&speaker.beacon(&[], &[])).await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         for node in &scene.mesh.nodes {
             let peers = mesh::peers(node).await?;
             let state = peers.iter().find(|peer| peer["id"] == *id).map(|peer| peer["state"].clone());
@@ -54,6 +54,6 @@ async fn it_hears_who_speaks_though_others_replay_what_it_said() -> Result<()> {
     over.store(true, Ordering::Relaxed);
     let cuts = scene.ids.iter().map(|id| honest.cuts(id)).sum::<Result<usize>>()?;
     ensure!(cuts == 0, "who speaks as it should was cut off {cuts} times");
-    scale::say("who speaks is heard while what it once said is replayed 500 times a second");
+    scale::say("who speaks is heard while what it once said is replayed 800 times a second");
     scene.end().await
 }
