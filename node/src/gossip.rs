@@ -8,6 +8,7 @@
 pub mod spans;
 pub mod dice;
 pub mod rates;
+pub mod crowd;
 pub mod conduct;
 pub mod clock;
 pub mod members;
@@ -18,6 +19,8 @@ pub mod witnesses;
 mod peers;
 mod transport;
 mod wire;
+mod limits;
+mod observed;
 mod behaviour;
 mod outbound;
 mod inbound;
@@ -28,6 +31,7 @@ mod roster;
 mod traffic;
 mod counters;
 mod lists;
+mod watched;
 mod driver;
 
 #[cfg(test)]
@@ -36,6 +40,7 @@ mod sim;
 mod swarms;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +62,7 @@ use lists::Lister;
 use repair::Repair;
 use roster::Roster;
 use spans::Span;
+use watched::Watched;
 
 pub use counters::{Count, Counters};
 pub use lists::{ListSources, Untold};
@@ -116,6 +122,8 @@ pub(crate) struct Shared {
     pub(crate) lister: Lister,
     news: mpsc::Sender<News>,
     pub(crate) counters: Counters,
+    /// Whether a part broke, by a defect.
+    broken: AtomicBool,
 }
 
 impl Shared {
@@ -199,6 +207,7 @@ impl Gossip {
             lister: Lister::default(),
             news,
             counters,
+            broken: AtomicBool::new(false),
         });
         let mut repair = Repair::new(store.origin(), config.origin_rate, rand::random());
         repair.expect_shards(store.shard_bits());
@@ -206,6 +215,7 @@ impl Gossip {
         let repair = Arc::new(Mutex::new(repair));
         let gossip = Self { shared: shared.clone(), commands };
         peers.meet(repair.clone(), gossip.clone());
+        let watched = Watched::new(shared.clone(), tracker.clone());
         let driver = Driver::new(Parts {
             swarm,
             names,
@@ -216,10 +226,11 @@ impl Gossip {
             shared,
             repair,
             commands: orders,
+            watched: watched.clone(),
             tracker: tracker.clone(),
             cancel: cancel.clone(),
         });
-        tracker.spawn(driver.run());
+        watched.spawn(driver.run());
         Ok((gossip, happened))
     }
 
@@ -232,13 +243,15 @@ impl Gossip {
             lister: Lister::default(),
             news: mpsc::channel(1).0,
             counters: Counters::default(),
+            broken: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared), commands: mpsc::channel(1).0 }
     }
 
     /// How the mesh is, as a component of this node.
     pub fn component(&self) -> Component {
-        view::component(&self.view(), self.counters())
+        let component = view::component(&self.view(), self.counters());
+        if self.shared.broken.load(Relaxed) { watched::broken(component) } else { component }
     }
 
     /// The mesh as it is.

@@ -99,11 +99,12 @@ impl Known {
 }
 
 impl Kept {
-    /// Takes the peers that are known, those that are there first; says whether that changed anything. Those of earlier starts
+    /// Takes the peers that are known, those first that are connected, for of others somebody may have made up any number, then
+    /// those that are there; says whether that changed anything. Those of earlier starts
     /// are kept behind them.
     fn take(&mut self, peers: &[PeerStatus]) -> bool {
         let mut known: Vec<&PeerStatus> = peers.iter().filter(|peer| !peer.addresses.is_empty()).collect();
-        known.sort_by_key(|peer| peer.state);
+        known.sort_by_key(|peer| (!peer.connected, peer.state));
         let mut next: Vec<KeptPeer> = known
             .into_iter()
             .map(|peer| KeptPeer { id: peer.id.clone(), addresses: best(&peer.addresses) })
@@ -183,6 +184,10 @@ mod tests {
         assert!(kept.take(&[peer("a", PeerState::Alive, &[ONE])]), "another address");
         let crowd: Vec<_> = (0..100).map(|n| peer(&format!("{n:02}"), PeerState::Alive, &[ONE])).collect();
         assert!(kept.take(&crowd) && kept.peers.len() == MOST_PEERS && !names(&kept).contains('a'));
+        let unheard = crowd.into_iter().map(|peer| PeerStatus { connected: false, ..peer });
+        let suspect = peer("z", PeerState::Suspect, &[ONE]);
+        kept.take(&unheard.chain([suspect]).collect::<Vec<_>>());
+        assert_eq!(kept.peers[0].id, "z", "who is connected goes before those of whom others tell");
     }
 
     #[test]

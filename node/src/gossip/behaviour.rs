@@ -16,9 +16,10 @@ use libp2p::kad::store::MemoryStore;
 use libp2p::request_response::{self, ProtocolSupport};
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, connection_limits, identify, kad, mdns, memory_connection_limits, ping};
+use libp2p::{StreamProtocol, identify, kad, mdns, memory_connection_limits, ping};
 use sha2::{Digest as _, Sha256};
 
+use super::limits::Limits;
 use super::runs;
 use super::wire::Frames;
 
@@ -30,12 +31,6 @@ const MAX_TRANSMIT: usize = 2 << 20;
 const MAX_CONTROL: usize = 1 << 20;
 /// Batches that wait for one peer. What does not fit is fetched by repair; what does costs memory for each peer.
 const QUEUE: usize = 256;
-/// Connections to peers that gossip: design's 20 links, each up to twice while both sides dial, and visitors.
-const MAX_CONNECTIONS: u32 = 128;
-/// Connections that others made, of these: the rest is for those that this node makes, whoever crowds in.
-const MAX_INCOMING: u32 = 96;
-/// Connections in both directions between two nodes while they agree on one.
-const MAX_PER_PEER: u32 = 4;
 /// Above this share of the machine's memory no more connections are taken.
 const MEMORY_SHARE: f64 = 0.8;
 /// Questions that a peer may have open at once.
@@ -58,7 +53,7 @@ pub(super) struct Behaviour {
     pub(super) kad: kad::Behaviour<MemoryStore>,
     pub(super) ping: ping::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
-    limits: connection_limits::Behaviour,
+    pub(super) limits: Limits,
     memory: memory_connection_limits::Behaviour,
 }
 
@@ -130,12 +125,6 @@ impl Behaviour {
             .with_agent_version(runs::agent(env!("CARGO_PKG_VERSION"), run))
             .with_push_listen_addr_updates(true)
             .with_interval(Duration::from_secs(60));
-        let limits = connection_limits::ConnectionLimits::default()
-            .with_max_pending_incoming(Some(MAX_CONNECTIONS))
-            .with_max_pending_outgoing(Some(MAX_CONNECTIONS))
-            .with_max_established(Some(MAX_CONNECTIONS))
-            .with_max_established_incoming(Some(MAX_INCOMING))
-            .with_max_established_per_peer(Some(MAX_PER_PEER));
         Ok(Self {
             gossipsub: gossipsub(names)?,
             repair: request_response::Behaviour::with_codec(Frames, repair, questions),
@@ -143,7 +132,7 @@ impl Behaviour {
             kad,
             ping: ping::Behaviour::new(ping::Config::new().with_interval(Duration::from_secs(5))),
             mdns: discovery.into(),
-            limits: connection_limits::Behaviour::new(limits),
+            limits: Limits::default(),
             memory: memory_connection_limits::Behaviour::with_max_percentage(MEMORY_SHARE),
         })
     }
@@ -213,6 +202,8 @@ fn scores(names: &Names) -> PeerScoreParams {
         ip_colocation_factor_weight: 0.0,
         behaviour_penalty_weight: -1.0,
         behaviour_penalty_threshold: 6.0,
+        // As long as peers are cut off here. Each key that ever connected is remembered so long.
+        retain_score: Duration::from_secs(600),
         ..PeerScoreParams::default()
     }
 }

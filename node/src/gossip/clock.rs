@@ -16,21 +16,31 @@ const MOST_PEERS: usize = 4_096;
 /// Offsets of the peers' clocks from ours.
 #[derive(Debug, Default)]
 pub struct Clock {
-    offsets: BTreeMap<Origin, VecDeque<i64>>,
+    offsets: BTreeMap<Origin, Offsets>,
+}
+
+/// What one peer's clock showed.
+#[derive(Debug, Default)]
+struct Offsets {
+    samples: VecDeque<i64>,
+    /// Whether the median is made of it too.
+    counts: bool,
 }
 
 impl Clock {
-    /// A peer said that it is `theirs` while our clock said `ours`.
-    pub fn heard(&mut self, peer: Origin, theirs: Micros, ours: Micros) {
+    /// A peer said that it is `theirs` while our clock said `ours`. Only peers that are linked count for the median: of those that
+    /// are not, somebody may make up any number.
+    pub fn heard(&mut self, peer: Origin, theirs: Micros, ours: Micros, linked: bool) {
         if self.offsets.len() >= MOST_PEERS && !self.offsets.contains_key(&peer) {
             return;
         }
         let offset = i64::try_from(i128::from(theirs) - i128::from(ours)).unwrap_or(i64::MAX);
-        let samples = self.offsets.entry(peer).or_default();
-        if samples.len() >= SAMPLES {
-            samples.pop_front();
+        let offsets = self.offsets.entry(peer).or_default();
+        offsets.counts = linked;
+        if offsets.samples.len() >= SAMPLES {
+            offsets.samples.pop_front();
         }
-        samples.push_back(offset);
+        offsets.samples.push_back(offset);
     }
 
     /// A peer is gone: its clock does not count.
@@ -40,13 +50,14 @@ impl Clock {
 
     /// How far a peer's clock is ahead of ours, microseconds.
     pub fn offset(&self, peer: Origin) -> Option<i64> {
-        self.offsets.get(&peer)?.iter().max().copied()
+        self.offsets.get(&peer)?.samples.iter().max().copied()
     }
 
     /// How far the peers' clocks are ahead of ours, microseconds: the median, of an even number the one nearer to ours.
     pub fn median(&self) -> i64 {
+        let counting = self.offsets.values().filter(|offsets| offsets.counts);
         let mut all: Vec<i64> =
-            self.offsets.values().filter_map(|samples| samples.iter().max().copied()).collect();
+            counting.filter_map(|offsets| offsets.samples.iter().max().copied()).collect();
         all.sort_unstable();
         match all.len() {
             0 => 0,
@@ -92,7 +103,7 @@ mod tests {
     fn check(offsets: &[i64], median: i64, off: bool) {
         let mut clock = Clock::default();
         for (peer, offset) in (0..).zip(offsets) {
-            clock.heard(Origin([peer; 32]), NOW.saturating_add_signed(*offset), NOW);
+            clock.heard(Origin([peer; 32]), NOW.saturating_add_signed(*offset), NOW, true);
         }
         assert_eq!((clock.median(), clock.is_off()), (median, off), "{offsets:?}");
         assert_eq!(
@@ -115,6 +126,19 @@ mod tests {
     }
 
     #[test]
+    fn it_lets_no_crowd_of_strangers_set_the_time() {
+        let mut clock = Clock::default();
+        clock.heard(Origin([1; 32]), NOW, NOW, true);
+        for peer in 2..200 {
+            clock.heard(Origin([peer; 32]), NOW + 3_600_000_000, NOW, false);
+        }
+        assert!(!clock.is_off() && clock.judge(NOW) == NOW);
+        assert_eq!(clock.offset(Origin([9; 32])), Some(3_600 * S), "it is shown all the same");
+        clock.heard(Origin([1; 32]), NOW, NOW, false);
+        assert_eq!(clock.median(), 0, "nobody counts");
+    }
+
+    #[test]
     fn it_forgives_delays_and_notices_a_clock_that_was_set() {
         let (mut clock, peer) = (Clock::default(), Origin([1; 32]));
         for (delay, skew, offset) in [
@@ -127,7 +151,7 @@ mod tests {
             (0, -60 * S, -8 * S),
             (0, -60 * S, -60 * S),
         ] {
-            clock.heard(peer, NOW.saturating_add_signed(skew - delay), NOW);
+            clock.heard(peer, NOW.saturating_add_signed(skew - delay), NOW, true);
             assert_eq!(clock.offset(peer), Some(offset));
         }
         clock.forget(peer);
@@ -146,7 +170,7 @@ mod tests {
             (-60, full, -160),
         ] {
             let mut clock = Clock::default();
-            clock.heard(Origin([1; 32]), NOW.saturating_add_signed(offset * S), NOW);
+            clock.heard(Origin([1; 32]), NOW.saturating_add_signed(offset * S), NOW, true);
             let expected = NOW.saturating_add_signed(horizon * S);
             assert_eq!(clock.horizon(NOW, age.unsigned_abs(), store), expected, "{offset} s ahead, {store}");
         }
@@ -155,9 +179,9 @@ mod tests {
     #[test]
     fn it_bears_absurd_times() {
         let mut clock = Clock::default();
-        clock.heard(Origin([1; 32]), u64::MAX, 0);
+        clock.heard(Origin([1; 32]), u64::MAX, 0, true);
         assert!(clock.is_off() && clock.judge(NOW) <= anode_shared::time::MAX);
-        clock.heard(Origin([2; 32]), 0, u64::MAX);
+        clock.heard(Origin([2; 32]), 0, u64::MAX, true);
         let _ = (clock.median(), clock.judge(0));
     }
 }

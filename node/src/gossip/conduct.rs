@@ -23,11 +23,17 @@ const MOST: usize = 4_096;
 const BEACONS_OF_SENDER: u64 = 2 << 20;
 /// Bytes of beacons that are taken of one origin a second: some twenty. An honest one speaks every two seconds, and twice to
 /// each new link.
-const BEACONS_OF_ORIGIN: u64 = 64 << 10;
+pub const BEACONS_OF_ORIGIN: u64 = 64 << 10;
+/// As how many bytes a beacon counts at least, by its sender: a signature must be checked, however short the rest is.
+const LEAST_BEACON: u64 = 2 << 10;
+/// What one peer may ask a second beside ranges, in comparisons: an honest one compares once a second, and page by page at first.
+const QUESTIONS: u64 = 64;
 /// How many answers are put together or under way for one peer: an honest one asks for two ranges at once and compares beside.
 const OPEN: usize = 6;
 /// The same for all peers: each may hold 2 MiB until its asker has read it.
-const OPEN_IN_ALL: usize = 64;
+const OPEN_IN_ALL: usize = 48;
+/// How many more there may be of peers that have none else: so some who read nothing do not keep the others from being answered.
+const OPEN_OF_OTHERS: usize = 32;
 /// How many questions of one peer may wait for records to be held: each is a publisher's there.
 const WAITING: usize = 128;
 
@@ -110,6 +116,7 @@ pub struct Conduct {
     accounts: BTreeMap<Origin, Account>,
     senders: Rates,
     origins: Rates,
+    questions: Rates,
     open: BTreeMap<Origin, (usize, usize)>,
     reading: usize,
 }
@@ -120,6 +127,7 @@ impl Default for Conduct {
             accounts: BTreeMap::new(),
             senders: Rates::new(BEACONS_OF_SENDER),
             origins: Rates::new(BEACONS_OF_ORIGIN),
+            questions: Rates::new(QUESTIONS),
             open: BTreeMap::new(),
             reading: 0,
         }
@@ -155,7 +163,7 @@ impl Conduct {
 
     /// Whether a beacon of so many bytes is looked at, by its sender: who made it is not known before its signature is checked.
     pub fn hears_sender(&mut self, sender: Origin, bytes: usize, now: Instant) -> bool {
-        self.senders.take(sender, bytes as u64, now)
+        self.senders.take(sender, (bytes as u64).max(LEAST_BEACON), now)
     }
 
     /// Whether a beacon of so many bytes counts, by its origin.
@@ -163,21 +171,25 @@ impl Conduct {
         self.origins.take(origin, bytes as u64, now)
     }
 
+    /// Whether a question that costs so much is looked at.
+    pub fn takes(&mut self, peer: Origin, work: u64, now: Instant) -> bool {
+        work == 0 || self.questions.take(peer, work, now)
+    }
+
     /// Opens a question of a peer; says no where it has too many open, or all together have.
     pub fn open(&mut self, peer: Origin, kind: Kind) -> bool {
-        let (reads, waits) = self.open.entry(peer).or_default();
+        let (mut reads, mut waits) = self.open.get(&peer).copied().unwrap_or_default();
+        let most = if reads == 0 { OPEN_IN_ALL + OPEN_OF_OTHERS } else { OPEN_IN_ALL };
         match kind {
-            Kind::Reads if *reads < OPEN && self.reading < OPEN_IN_ALL => {
-                *reads += 1;
+            Kind::Reads if reads < OPEN && self.reading < most => {
+                reads += 1;
                 self.reading += 1;
-                true
             }
-            Kind::Waits if *waits < WAITING => {
-                *waits += 1;
-                true
-            }
-            Kind::Reads | Kind::Waits => false,
+            Kind::Waits if waits < WAITING => waits += 1,
+            Kind::Reads | Kind::Waits => return false,
         }
+        self.open.insert(peer, (reads, waits));
+        true
     }
 
     /// A question that was opened has left, one way or the other.
@@ -272,12 +284,35 @@ mod tests {
         assert_eq!(opened(&mut conduct, 1, Kind::Reads), OPEN);
         assert_eq!(opened(&mut conduct, 1, Kind::Waits), WAITING);
         assert_eq!(opened(&mut conduct, 2, Kind::Reads), OPEN, "another peer has its own");
-        let all: usize = (3..100).map(|peer| opened(&mut conduct, peer, Kind::Reads)).sum();
-        assert_eq!(all, OPEN_IN_ALL - 2 * OPEN);
+        let greedy = OPEN_IN_ALL / OPEN;
+        let all: usize = (3..=greedy).map(|peer| opened(&mut conduct, peer, Kind::Reads)).sum();
+        assert_eq!(all, OPEN_IN_ALL - 2 * OPEN, "a few have all that there is");
+        let others = (0..1_000).map(|peer| opened(&mut conduct, 1_000 + peer, Kind::Reads));
+        let others: Vec<usize> = others.filter(|opened| *opened > 0).collect();
+        assert_eq!(others, [1; OPEN_OF_OTHERS], "others have one each");
+        assert!(conduct.open.len() <= greedy + OPEN_OF_OTHERS, "who is refused is not remembered");
         conduct.close(who(1), Kind::Reads);
         assert_eq!(opened(&mut conduct, 200, Kind::Reads), 1);
         (0..OPEN + WAITING).for_each(|_| conduct.close(who(1), Kind::Waits));
         (0..OPEN).for_each(|_| conduct.close(who(1), Kind::Reads));
         assert!(!conduct.open.contains_key(&who(1)), "who has nothing open is forgotten");
+    }
+
+    #[test]
+    fn it_bounds_what_each_peer_may_have_it_do() {
+        let (start, mut conduct) = (Instant::now(), Conduct::default());
+        let at = |millis| start + Duration::from_millis(millis);
+        let taken = |conduct: &mut Conduct, peer, work, millis| {
+            (0..10_000).filter(|_| conduct.takes(who(peer), work, at(millis))).count()
+        };
+        for (peer, work, millis, expected) in
+            [(1, 1, 0, 64), (1, 1, 500, 32), (2, 4, 0, 16), (2, 4, 1_000, 16), (1, 0, 500, 10_000)]
+        {
+            assert_eq!(taken(&mut conduct, peer, work, millis), expected, "{peer}: {work} at {millis}");
+        }
+        let heard = |conduct: &mut Conduct, bytes| {
+            (0..10_000).filter(|_| conduct.hears_sender(who(bytes), bytes, at(0))).count()
+        };
+        assert_eq!([200, 2 << 10, 16 << 10].map(|bytes| heard(&mut conduct, bytes)), [1_024, 1_024, 128]);
     }
 }

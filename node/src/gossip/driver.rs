@@ -5,8 +5,9 @@ mod held;
 mod messages;
 mod questions;
 mod report;
+mod ways;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,11 +32,13 @@ use super::conduct::{Conduct, Kind, Offence};
 use super::inbound::{Judged, Lanes};
 use super::members::{Admission, Links, Target};
 use super::news::Teller;
+use super::observed::Observed;
 use super::presence::Presence;
 use super::repair::{Event, Repair};
 use super::runs::Runs;
 use super::serve::{self, Telling};
 use super::spans::Span;
+use super::watched::Watched;
 use super::witnesses::Witnesses;
 use super::{GossipConfig, News, Shared, Untold};
 use crate::store::{Change, Loaded, LogView, Store};
@@ -120,10 +123,10 @@ pub(super) struct Driver {
     runs: Runs<ConnectionId>,
     dials: HashMap<ConnectionId, Target>,
     addresses: HashMap<Origin, Vec<Multiaddr>>,
-    /// Addresses at which others say that they see this node.
-    observed: VecDeque<Multiaddr>,
+    observed: Observed,
     next_beacon: Instant,
-    last_beacon: Option<Instant>,
+    /// When the last beacon left, and how long it was.
+    last_beacon: Option<(Instant, usize)>,
     next_show: Instant,
     next_complaint: Instant,
     teller: Teller,
@@ -150,22 +153,36 @@ pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) repair: Arc<Mutex<Repair>>,
     pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) watched: Watched,
     pub(super) tracker: TaskTracker,
     pub(super) cancel: CancellationToken,
 }
 
 impl Driver {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { swarm, names, config, key, run, store, shared, repair, commands, tracker, cancel } =
-            parts;
+        let Parts {
+            swarm,
+            names,
+            config,
+            key,
+            run,
+            store,
+            shared,
+            repair,
+            commands,
+            watched,
+            tracker,
+            cancel,
+        } = parts;
         let me = store.origin();
         let (to_judged, judged) = mpsc::channel(DONE);
         let (to_own, own) = mpsc::channel(64);
-        tracker.spawn(super::outbound::run(store.clone(), to_own, cancel.clone()));
+        watched.spawn(super::outbound::run(store.clone(), to_own, cancel.clone()));
         Self {
-            lanes: Lanes::open(&store, &to_judged, &tracker),
+            lanes: Lanes::open(&store, &to_judged, &watched),
             presence: Presence::new(me, run).speaking(config.pace),
-            links: Links::new(me, config.bootstrap.len(), rand::random()),
+            links: Links::new(me, config.bootstrap.len(), rand::random())
+                .favouring(config.origins.clone().unwrap_or_default(), config.named),
             clock: Clock::default(),
             repair,
             admission: Admission {
@@ -200,7 +217,7 @@ impl Driver {
             runs: Runs::default(),
             dials: HashMap::new(),
             addresses: HashMap::new(),
-            observed: VecDeque::new(),
+            observed: Observed::default(),
             next_beacon: Instant::now(),
             last_beacon: None,
             next_show: Instant::now(),

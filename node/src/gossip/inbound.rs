@@ -10,16 +10,19 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use libp2p::PeerId;
 use libp2p::gossipsub::{MessageAcceptance, MessageId};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::repair::{Outcome, Piece};
 use super::spans::Span;
+use super::watched::Watched;
 use crate::store::{Store, Verdict};
 
 /// Batches that wait for the store's answer at once in a lane.
 const UNDER_WAY: usize = 256;
 /// Batches that wait for a lane; of more, repair brings what is not taken.
 const LANE: usize = 512;
+/// How many KiB of them wait in all: a few thousand ordinary ones, or as many of the longest as are checked in a fifth of a second.
+const ROOM_KIB: usize = 64 << 10;
 /// Lanes: an origin's batches stay in their order, different origins' are checked side by side.
 const LANES: usize = 2;
 
@@ -47,41 +50,47 @@ pub(super) struct Judged {
     pub(super) verdict: Verdict,
 }
 
+/// A batch in a lane, and the room that it takes until it is judged.
+type Placed = (Gossiped, OwnedSemaphorePermit);
+
 /// The ways into the store.
 #[derive(Debug)]
-pub(super) struct Lanes(Vec<mpsc::Sender<Gossiped>>);
+pub(super) struct Lanes {
+    lanes: Vec<mpsc::Sender<Placed>>,
+    room: Arc<Semaphore>,
+}
 
 impl Lanes {
     /// Opens the lanes; what becomes of each batch is told to `judged`.
-    pub(super) fn open(
-        store: &Store,
-        judged: &mpsc::Sender<Judged>,
-        tracker: &tokio_util::task::TaskTracker,
-    ) -> Self {
+    pub(super) fn open(store: &Store, judged: &mpsc::Sender<Judged>, watched: &Watched) -> Self {
         let lane = |_| {
             let (to, lane) = mpsc::channel(LANE);
-            tracker.spawn(run(store.clone(), lane, judged.clone()));
+            watched.spawn(run(store.clone(), lane, judged.clone()));
             to
         };
-        Self((0..LANES).map(lane).collect())
+        Self { lanes: (0..LANES).map(lane).collect(), room: Arc::new(Semaphore::new(ROOM_KIB)) }
     }
 
-    /// Puts a batch on its origin's lane; says no where that is full.
+    /// Puts a batch on its origin's lane; says no where that is full, or all together are.
     pub(super) fn put(&self, batch: Gossiped) -> bool {
-        self.0[usize::from(batch.origin.0[31]) % LANES].try_send(batch).is_ok()
+        let kib = u32::try_from(batch.bytes.len() >> 10).unwrap_or(u32::MAX).saturating_add(1);
+        let Ok(place) = self.room.clone().try_acquire_many_owned(kib) else { return false };
+        self.lanes[usize::from(batch.origin.0[31]) % LANES].try_send((batch, place)).is_ok()
     }
 }
 
-async fn run(store: Store, mut lane: mpsc::Receiver<Gossiped>, judged: mpsc::Sender<Judged>) {
+async fn run(store: Store, mut lane: mpsc::Receiver<Placed>, judged: mpsc::Sender<Judged>) {
     let mut under_way = FuturesUnordered::new();
     loop {
         tokio::select! {
             Some(done) = under_way.next() => if judged.send(done).await.is_err() { return },
             next = lane.recv(), if under_way.len() < UNDER_WAY => match next {
-                Some(Gossiped { id, from, origin, bytes }) => {
+                Some((Gossiped { id, from, origin, bytes }, place)) => {
                     let (length, accepting) = (bytes.len(), store.accept(bytes));
                     under_way.push(async move {
-                        Judged { id, from, origin, bytes: length, verdict: accepting.await }
+                        let judged = Judged { id, from, origin, bytes: length, verdict: accepting.await };
+                        drop(place);
+                        judged
                     });
                 }
                 None if under_way.is_empty() => return,
@@ -164,6 +173,22 @@ fn wrong() -> Piece {
 mod tests {
     use super::*;
     use crate::store::Refused;
+
+    #[test]
+    fn it_bounds_what_waits_by_its_length() {
+        let room = |length: usize| {
+            let (lane, _waits) = mpsc::channel(10 * ROOM_KIB);
+            let lanes = Lanes { lanes: vec![lane; LANES], room: Arc::new(Semaphore::new(ROOM_KIB)) };
+            let batch = || Gossiped {
+                id: MessageId::new(b"1"),
+                from: PeerId::random(),
+                origin: Origin([1; 32]),
+                bytes: vec![0; length].into(),
+            };
+            (0..2 * ROOM_KIB).filter(|_| lanes.put(batch())).count()
+        };
+        assert_eq!([300, 4 << 10].map(room), [ROOM_KIB, ROOM_KIB / 5]);
+    }
 
     #[test]
     fn it_blames_for_what_nobody_could_take_only() {

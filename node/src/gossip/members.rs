@@ -2,6 +2,13 @@
 //!
 //! Up to 20 peers all are linked, so a batch takes one hop. In larger meshes a node dials others until it has enough, and drops
 //! the most linked of too many, but never one that it shares no other neighbour with: so no drop tears the mesh apart.
+//!
+//! Whoever comes may mean harm. So only who was let in counts as linked, some links are always to peers that this node chose
+//! itself, and those are never dropped for others that came.
+
+mod admission;
+mod dials;
+mod surplus;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -9,18 +16,24 @@ use std::time::{Duration, Instant};
 
 use anode_shared::ids::Origin;
 
+use super::crowd::Place;
 use super::dice::Dice;
+use dials::Dials;
+
+pub use admission::{Admission, Refusal};
 
 /// The most links that are kept: above, `flood_publish` costs more than a second hop.
 pub const MOST_LINKS: usize = 20;
 /// How many links a node looks for where there are more peers than [`MOST_LINKS`]: the rest is room for newcomers.
 const ENOUGH_LINKS: usize = 14;
+/// How many links a node keeps to peers of its own choice, however many others have come: half of what it looks for, so that who
+/// crowds in cannot choose all of its neighbours.
+const CHOSEN_LINKS: usize = 7;
 /// How long too many links are borne, so that a newcomer is told of others first.
 const BEAR: Duration = Duration::from_secs(5);
-/// The first wait before a dial is tried again.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait: a peer that is back is found within a minute, for ever.
-const LAST_WAIT: Duration = Duration::from_secs(60);
+/// How long a link must have lasted for its peer to be dialled as if nothing had happened: who takes connections and closes them
+/// is dialled ever less often.
+const STAYED: Duration = Duration::from_secs(10);
 /// How long a dropped peer is not dialled.
 const REST: Duration = Duration::from_secs(60);
 /// How often one of the peers that are gone is dialled, each in its turn: it may be back and know nobody who is there.
@@ -29,54 +42,8 @@ const LOOK_FOR_GONE: Duration = Duration::from_secs(5);
 const MOST_DIALS: usize = 8;
 /// The most peers that are remembered for dialling.
 const MOST_PEERS: usize = 4_096;
-
-/// Why a node is not let in.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// It belongs to another network.
-    #[error("it belongs to the network `{0}`")]
-    Network(String),
-    /// It speaks another version of the protocol.
-    #[error("it speaks version {theirs} of the protocol, this node {ours}; bring both to one version")]
-    Protocol {
-        /// Its version.
-        theirs: u32,
-        /// This node's.
-        ours: u32,
-    },
-}
-
-/// Whom this node talks to, and whose records it keeps.
-#[derive(Debug, Clone)]
-pub struct Admission {
-    /// The network's name.
-    pub network: String,
-    /// The version of the protocol.
-    pub protocol: u32,
-    /// Whose batches are kept; none: everybody's.
-    pub origins: Option<BTreeSet<Origin>>,
-}
-
-impl Admission {
-    /// Lets a node in by what it says of itself.
-    ///
-    /// # Errors
-    /// With what both sides should be told.
-    pub fn admit(&self, network: &str, protocol: u32) -> Result<(), Refusal> {
-        if network != self.network {
-            return Err(Refusal::Network(network.to_owned()));
-        }
-        if protocol != self.protocol {
-            return Err(Refusal::Protocol { theirs: protocol, ours: self.protocol });
-        }
-        Ok(())
-    }
-
-    /// Whether batches of an origin are kept.
-    pub fn keeps(&self, origin: Origin) -> bool {
-        self.origins.as_ref().is_none_or(|origins| origins.contains(&origin))
-    }
-}
+/// The most peers that were found nearby and have not been linked yet, and how often each is tried.
+const FOUND: (usize, u32) = (256, 5);
 
 /// Whom to dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +52,15 @@ pub enum Target {
     Bootstrap(usize),
     /// A peer at the addresses that its beacon names.
     Peer(Origin),
+}
+
+/// How a connection came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// This node dialled.
+    Dialled(Target),
+    /// The other side did, from some place.
+    Came(Option<Place>),
 }
 
 /// What happened.
@@ -96,8 +72,12 @@ pub enum Event {
     Gone(Origin),
     /// A peer that was gone is not remembered any more.
     Forgotten(Origin),
-    /// A connection was made; by dialling a bootstrap address where one is named.
-    Connected(Origin, Option<usize>),
+    /// A peer was found nearby, and can be dialled though no beacon of it was heard.
+    Found(Origin),
+    /// A connection was made.
+    Connected(Origin, Way),
+    /// A connected peer is of this mesh: the connection is a link.
+    LetIn(Origin),
     /// The last connection to a peer closed.
     Closed(Origin),
     /// A dial failed.
@@ -117,11 +97,12 @@ pub enum Effect {
     Drop(Origin),
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Tries {
-    count: u32,
-    under_way: bool,
-    next: Option<Instant>,
+#[derive(Debug, Clone, Copy)]
+struct Connection {
+    since: Instant,
+    /// Whether this node chose the peer, or was told of it by whoever runs it.
+    chosen: bool,
+    place: Option<Place>,
 }
 
 /// The links of a node.
@@ -131,14 +112,25 @@ pub struct Links {
     dice: Dice,
     /// Peers that are there, with the links that they name.
     there: BTreeMap<Origin, BTreeSet<Origin>>,
+    connected: BTreeMap<Origin, Connection>,
+    /// Connected peers that were let in.
     linked: BTreeSet<Origin>,
     /// Peers that were there.
     gone: BTreeSet<Origin>,
+    /// Of those that are there or were, the ones to which a link once lasted.
+    met: BTreeSet<Origin>,
+    found: BTreeSet<Origin>,
+    /// Peers to which links are wanted most.
+    favoured: BTreeSet<Origin>,
     look_for_gone: Option<Instant>,
-    last_gone: Option<Origin>,
+    /// Who was last looked for, of those never met and of those met, and whose turn it was.
+    last_gone: [Option<Origin>; 2],
+    turn: bool,
     /// Which peer each bootstrap address led to.
     bootstrap: Vec<Option<Origin>>,
-    tries: BTreeMap<Target, Tries>,
+    /// How many of these addresses were named by whoever runs the node.
+    named: usize,
+    dials: Dials,
     crowded: Option<Instant>,
 }
 
@@ -149,19 +141,36 @@ impl Links {
             me,
             dice: Dice::new(seed),
             there: BTreeMap::new(),
+            connected: BTreeMap::new(),
             linked: BTreeSet::new(),
             gone: BTreeSet::new(),
+            met: BTreeSet::new(),
+            found: BTreeSet::new(),
+            favoured: BTreeSet::new(),
             look_for_gone: None,
-            last_gone: None,
+            last_gone: [None; 2],
+            turn: false,
             bootstrap: vec![None; bootstrap],
-            tries: BTreeMap::new(),
+            named: 0,
+            dials: Dials::default(),
             crowded: None,
         }
+    }
+
+    /// Wants links to these peers most, and to those that the first `named` bootstrap addresses lead to.
+    #[must_use]
+    pub fn favouring(self, favoured: BTreeSet<Origin>, named: usize) -> Self {
+        Self { favoured, named, ..self }
     }
 
     /// The peers that are linked.
     pub fn linked(&self) -> &BTreeSet<Origin> {
         &self.linked
+    }
+
+    /// Whether a peer may be dialled some time, so that it is worth while to remember where.
+    pub fn may_dial(&self, peer: Origin) -> bool {
+        self.there.contains_key(&peer) || self.gone.contains(&peer) || self.found.contains(&peer)
     }
 
     /// Takes what happened.
@@ -175,66 +184,118 @@ impl Links {
             }
             Event::Gone(peer) => {
                 self.there.remove(&peer);
-                self.tries.remove(&Target::Peer(peer));
+                // How often it was tried stays: else who says that it leaves and comes back is dialled each time.
+                self.dials.over(Target::Peer(peer));
                 if self.gone.len() < MOST_PEERS {
                     self.gone.insert(peer);
                 }
             }
             Event::Forgotten(peer) => {
                 self.there.remove(&peer);
-                self.tries.remove(&Target::Peer(peer));
                 self.gone.remove(&peer);
+                self.met.remove(&peer);
+                self.dials.over(Target::Peer(peer));
             }
-            Event::Connected(peer, bootstrap) => self.connected(peer, bootstrap),
-            Event::Closed(peer) => {
-                self.linked.remove(&peer);
-                self.wait(Target::Peer(peer), now);
+            Event::Found(peer) => {
+                if peer != self.me && self.found.len() < FOUND.0 && !self.connected.contains_key(&peer) {
+                    self.found.insert(peer);
+                }
             }
-            Event::Failed(target) => self.wait(target, now),
-            Event::Own(number) => self.connected(self.me, Some(number)),
+            Event::Connected(peer, way) => self.connected(peer, way, now),
+            Event::LetIn(peer) => {
+                if self.connected.contains_key(&peer) {
+                    self.linked.insert(peer);
+                }
+            }
+            Event::Closed(peer) => self.closed(peer, now),
+            Event::Failed(target) => self.failed(target, now),
+            Event::Own(number) => {
+                self.lead(number, self.me);
+                self.dials.forget(Target::Bootstrap(number));
+            }
             Event::Tick => return self.tick(now),
         }
         Vec::new()
     }
 
-    fn connected(&mut self, peer: Origin, bootstrap: Option<usize>) {
-        if let Some(place) = bootstrap.and_then(|number| self.bootstrap.get_mut(number)) {
-            *place = Some(peer);
+    /// A bootstrap address led to a peer.
+    fn lead(&mut self, number: usize, peer: Origin) {
+        self.bootstrap.get_mut(number).into_iter().for_each(|place| *place = Some(peer));
+    }
+
+    fn connected(&mut self, peer: Origin, way: Way, now: Instant) {
+        let (mut chosen, mut from) = (false, None);
+        match way {
+            Way::Dialled(target) => {
+                self.dials.over(target);
+                chosen = true;
+                if let Target::Bootstrap(number) = target {
+                    self.lead(number, peer);
+                    chosen = number < self.named;
+                }
+            }
+            Way::Came(place) => from = place,
         }
-        bootstrap.map(|number| self.tries.remove(&Target::Bootstrap(number)));
-        self.tries.remove(&Target::Peer(peer));
-        if peer != self.me {
-            self.linked.insert(peer);
+        self.dials.over(Target::Peer(peer));
+        self.found.remove(&peer);
+        if peer == self.me {
+            return;
+        }
+        let fresh = Connection { since: now, chosen, place: from };
+        let known = self.connected.entry(peer).or_insert(fresh);
+        known.chosen |= chosen;
+        known.place = from.or(known.place);
+    }
+
+    fn closed(&mut self, peer: Origin, now: Instant) {
+        let Some(connection) = self.connected.remove(&peer) else { return };
+        let stayed = self.linked.remove(&peer) && connection.since + STAYED <= now;
+        if stayed && (self.there.contains_key(&peer) || self.gone.contains(&peer)) {
+            self.met.insert(peer);
+        }
+        for target in self.targets(peer) {
+            if stayed {
+                self.dials.lasted(target, now);
+            }
+            // Who was there for long is dialled at once where this node was told to begin with it.
+            if !stayed || target == Target::Peer(peer) {
+                self.failed(target, now);
+            }
         }
     }
 
-    /// Waits twice as long as the last time, give or take a quarter, so that not all come at once.
-    fn wait(&mut self, target: Target, now: Instant) {
-        if let Target::Peer(peer) = target
-            && self.gone.contains(&peer)
-        {
-            self.tries.remove(&target);
-            return;
+    /// All that leads to a peer.
+    fn targets(&self, peer: Origin) -> Vec<Target> {
+        let leads = |number: &usize| self.bootstrap[*number] == Some(peer);
+        let bootstrap = (0..self.bootstrap.len()).filter(leads).map(Target::Bootstrap);
+        bootstrap.chain([Target::Peer(peer)]).collect()
+    }
+
+    /// A dial failed, or what it brought did not last.
+    fn failed(&mut self, target: Target, now: Instant) {
+        if let Target::Peer(peer) = target {
+            let found = self.found.contains(&peer);
+            if !self.there.contains_key(&peer) && !found {
+                return self.dials.over(target);
+            }
+            if found && self.dials.count(target) >= FOUND.1 {
+                self.found.remove(&peer);
+            }
         }
-        let tries = self.tries.entry(target).or_default();
-        let wait = (FIRST_WAIT * 2_u32.saturating_pow(tries.count.min(16))).min(LAST_WAIT);
-        let quarter = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) / 4;
-        let jitter = Duration::from_millis(self.dice.below(2 * quarter + 1));
-        tries.count += 1;
-        tries.under_way = false;
-        tries.next = Some(now + wait - Duration::from_millis(quarter) + jitter);
+        self.dials.failed(target, &mut self.dice, now);
     }
 
     fn tick(&mut self, now: Instant) -> Vec<Effect> {
+        self.dials.prune(|target| matches!(target, Target::Bootstrap(_)), now);
         let mut effects: Vec<Effect> = self.wanted(now).into_iter().map(Effect::Dial).collect();
         effects.extend(self.one_gone(now).map(Effect::Dial));
         if self.linked.len() <= MOST_LINKS {
             self.crowded = None;
         } else if now.saturating_duration_since(*self.crowded.get_or_insert(now)) >= BEAR
-            && let Some(peer) = self.one_too_many()
+            && let Some(peer) = self.one_too_many(now)
         {
             self.crowded = None;
-            self.tries.insert(Target::Peer(peer), Tries { next: Some(now + REST), ..Tries::default() });
+            self.targets(peer).into_iter().for_each(|target| self.dials.rest(target, now + REST));
             effects.push(Effect::Drop(peer));
         }
         effects
@@ -242,59 +303,96 @@ impl Links {
 
     /// Whom to dial now.
     fn wanted(&mut self, now: Instant) -> Vec<Target> {
-        let under_way = self.tries.values().filter(|tries| tries.under_way).count();
-        let ready = |target: &Target| {
-            self.tries
-                .get(target)
-                .is_none_or(|tries| !tries.under_way && tries.next.is_none_or(|next| next <= now))
+        let under_way = self.dials.under_way();
+        let lost = |peer: &Option<Origin>| {
+            peer.is_none_or(|peer| peer != self.me && !self.connected.contains_key(&peer))
         };
-        let lost =
-            |peer: &Option<Origin>| peer.is_none_or(|peer| peer != self.me && !self.linked.contains(&peer));
         let bootstrap =
             (0..self.bootstrap.len()).filter(|number| lost(&self.bootstrap[*number])).map(Target::Bootstrap);
-        let mut targets: Vec<Target> = bootstrap.filter(ready).collect();
-        let enough = if self.there.len() <= MOST_LINKS { MOST_LINKS } else { ENOUGH_LINKS };
-        let unlinked =
-            self.there.keys().filter(|peer| !self.linked.contains(peer)).map(|peer| Target::Peer(*peer));
-        let mut others: Vec<Target> = unlinked.filter(ready).collect();
-        let room = enough.saturating_sub(self.linked.len() + under_way);
-        for place in 0..others.len().min(room) {
-            let other = place + usize::try_from(self.dice.below((others.len() - place) as u64)).unwrap_or(0);
-            others.swap(place, other);
-        }
-        targets.extend(others.into_iter().take(room));
+        let mut targets: Vec<Target> = bootstrap.filter(|target| self.dials.is_ready(*target, now)).collect();
         targets.truncate(MOST_DIALS.saturating_sub(under_way));
-        for target in &targets {
-            self.tries.entry(*target).or_default().under_way = true;
+        let mut room = self.room().saturating_sub(under_way);
+        let mut favours = MOST_LINKS.saturating_sub(self.favours());
+        let seeks = room > 0 || favours > 0 && !self.favoured.is_empty();
+        let candidates = if seeks { self.candidates(now) } else { Vec::new() };
+        for (rank, peer) in candidates {
+            if targets.len() + under_way >= MOST_DIALS {
+                break;
+            }
+            // Those that are favoured are dialled however many others have come; those of whom only others told, not too often.
+            let favoured = rank == Rank::Favoured && favours > 0;
+            if !favoured && (room == 0 || rank == Rank::Told && !self.dials.may_call(now)) {
+                continue;
+            }
+            favours -= usize::from(favoured);
+            room = room.saturating_sub(1);
+            targets.push(Target::Peer(peer));
         }
+        targets.iter().for_each(|target| self.dials.begin(*target));
         targets
     }
 
-    /// One of those that are gone, now and then.
+    /// How many more links are wanted: enough of all kinds, and some of this node's choice whoever else has come.
+    fn room(&self) -> usize {
+        let enough = if self.there.len() <= MOST_LINKS { MOST_LINKS } else { ENOUGH_LINKS };
+        let counts =
+            |(peer, connection): &(&Origin, &Connection)| connection.chosen || self.linked.contains(*peer);
+        let links = self.connected.iter().filter(counts).count();
+        let chosen = self.connected.values().filter(|connection| connection.chosen).count();
+        enough.saturating_sub(links).max(CHOSEN_LINKS.saturating_sub(chosen))
+    }
+
+    /// How many of those that are favoured are connected.
+    fn favours(&self) -> usize {
+        self.connected.keys().filter(|peer| self.favoured.contains(peer)).count()
+    }
+
+    /// Who could be dialled now, those first that are favoured, then those to which a link once lasted.
+    fn candidates(&mut self, now: Instant) -> Vec<(Rank, Origin)> {
+        let free = |peer: &&Origin| {
+            !self.connected.contains_key(*peer) && self.dials.is_ready(Target::Peer(**peer), now)
+        };
+        let rank = |peer: &Origin| match peer {
+            peer if self.favoured.contains(peer) => Rank::Favoured,
+            peer if self.met.contains(peer) => Rank::Met,
+            _ => Rank::Told,
+        };
+        let all: BTreeSet<&Origin> = self.there.keys().chain(&self.found).filter(free).collect();
+        let mut all: Vec<(Rank, u64, Origin)> =
+            all.into_iter().map(|peer| (rank(peer), self.dice.roll(), *peer)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(rank, _, peer)| (rank, peer)).collect()
+    }
+
+    /// One of those that are gone, now and then: in turns one to which a link once lasted and one of the others, who may be
+    /// made up in any number.
     fn one_gone(&mut self, now: Instant) -> Option<Target> {
         if self.look_for_gone.is_some_and(|next| next > now) {
             return None;
         }
         self.look_for_gone = Some(now + LOOK_FOR_GONE);
-        let last = self.last_gone.unwrap_or(Origin([0; 32]));
-        let unlinked = |peer: &&Origin| !self.linked.contains(peer);
-        let behind = self.gone.range((Bound::Excluded(last), Bound::Unbounded)).find(unlinked);
-        self.last_gone = behind.or_else(|| self.gone.iter().find(unlinked)).copied();
-        self.last_gone.map(Target::Peer)
+        self.turn = !self.turn;
+        let peer = [self.turn, !self.turn].into_iter().find_map(|met| self.next_gone(met))?;
+        Some(Target::Peer(peer))
     }
 
-    /// The link to drop: to the peer with the most links among those that another link of ours is linked to as well.
-    fn one_too_many(&mut self) -> Option<Origin> {
-        let safe = |peer: &&Origin| {
-            let links = self.there.get(peer);
-            links.is_some_and(|links| links.intersection(&self.linked).next().is_some())
-        };
-        let links = |peer: &Origin| self.there.get(peer).map_or(0, BTreeSet::len);
-        let most = self.linked.iter().filter(safe).map(links).max()?;
-        let all: Vec<Origin> =
-            self.linked.iter().filter(safe).filter(|peer| links(peer) == most).copied().collect();
-        self.dice.pick(&all).copied()
+    /// The next of those that are gone and were met, or were not.
+    fn next_gone(&mut self, met: bool) -> Option<Origin> {
+        let last = self.last_gone[usize::from(met)].unwrap_or(Origin([0; 32]));
+        let wanted = |peer: &&Origin| !self.connected.contains_key(*peer) && self.met.contains(*peer) == met;
+        let behind = self.gone.range((Bound::Excluded(last), Bound::Unbounded)).find(wanted);
+        let next = behind.or_else(|| self.gone.iter().find(wanted)).copied();
+        self.last_gone[usize::from(met)] = next;
+        next
     }
+}
+
+/// How much a peer is worth dialling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Favoured,
+    Met,
+    Told,
 }
 
 #[cfg(test)]

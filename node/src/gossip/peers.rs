@@ -5,6 +5,8 @@ use libp2p::PeerId;
 use libp2p::identity::{PublicKey, ed25519};
 use libp2p::multiaddr::{Multiaddr, Protocol};
 
+use super::crowd::Place;
+
 /// What stands before an ed25519 key in a peer id's bytes.
 const PREFIX: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
@@ -36,6 +38,17 @@ pub(super) fn bare(address: &Multiaddr) -> Multiaddr {
 /// The machine of an address, without the port, which is another one at each try of whoever dials.
 pub(super) fn host(address: &Multiaddr) -> String {
     address.iter().take(1).collect::<Multiaddr>().to_string()
+}
+
+/// The place of an address, if it has one.
+pub(super) fn place(address: &Multiaddr) -> Option<Place> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(Place::v4(ip.octets())),
+        Protocol::Ip6(ip) => {
+            Some(ip.to_ipv4_mapped().map_or(Place::v6(ip.octets()), |ip| Place::v4(ip.octets())))
+        }
+        _ => None,
+    }
 }
 
 /// Whether an address can be reached from this machine alone.
@@ -72,6 +85,16 @@ mod tests {
         let origin = origin(&peer).unwrap();
         assert_eq!((origin.to_string(), peer_id(origin)), (peer.to_string(), Some(peer)));
         assert_eq!(super::origin(&PeerId::random()), None, "a hash is no key");
+    }
+
+    #[test]
+    fn it_knows_the_place_of_an_address() {
+        let place = |text: &str| place(&text.parse().unwrap());
+        assert_eq!(place("/ip4/10.0.0.1/tcp/4001"), Some(Place::v4([10, 0, 0, 1])));
+        assert_eq!(place("/ip4/10.0.0.1/udp/9/quic-v1"), place("/ip6/::ffff:10.0.0.1/tcp/1"));
+        assert_eq!(place("/ip6/2001:db8::1/tcp/1"), place("/ip6/2001:db8::2/tcp/1"));
+        assert_ne!(place("/ip6/2001:db8::1/tcp/1"), place("/ip6/2001:db8:0:1::1/tcp/1"));
+        assert_eq!(place("/dns4/node.example/tcp/4001"), None);
     }
 
     #[test]

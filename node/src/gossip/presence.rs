@@ -117,6 +117,8 @@ pub struct Peer {
     pub connected: bool,
     /// When its connection closed, until it is heard again.
     closed: Option<Instant>,
+    /// For how long it was connected, but for the connection that there is.
+    lasted: Duration,
     other: Option<Other>,
     /// The beacon that took the least time: when it came, and what the peer's clock showed.
     quickest: (Instant, Micros),
@@ -173,21 +175,14 @@ pub struct Presence {
     pace: Duration,
     peers: BTreeMap<Origin, Peer>,
     /// Connections, also to peers that were not heard yet.
-    connected: std::collections::BTreeSet<Origin>,
+    connected: BTreeMap<Origin, Instant>,
     own: Option<Other>,
 }
 
 impl Presence {
     /// Begins with the own identity and run.
     pub fn new(me: Origin, run: u64) -> Self {
-        Self {
-            me,
-            run,
-            pace: INTERVAL,
-            peers: BTreeMap::new(),
-            connected: std::collections::BTreeSet::new(),
-            own: None,
-        }
+        Self { me, run, pace: INTERVAL, peers: BTreeMap::new(), connected: BTreeMap::new(), own: None }
     }
 
     /// Lets the node speak at another pace than [`INTERVAL`].
@@ -242,7 +237,7 @@ impl Presence {
             Event::Beacon(beacon) if beacon.origin == self.me => self.own_beacon(&beacon, now, &mut effects),
             Event::Beacon(beacon) => self.beacon(beacon, now, &mut effects),
             Event::Connected(peer) => {
-                self.connected.insert(peer);
+                self.connected.entry(peer).or_insert(now);
                 if let Some(known) = self.peers.get_mut(&peer) {
                     known.connected = true;
                     known.closed = None;
@@ -316,7 +311,7 @@ impl Presence {
     }
 
     fn newcomer(&self, beacon: Arc<Beacon>, now: Instant) -> Peer {
-        let connected = self.connected.contains(&beacon.origin);
+        let connected = self.connected.contains_key(&beacon.origin);
         let quickest = (now, beacon.time);
         Peer {
             quickest,
@@ -326,34 +321,36 @@ impl Presence {
             heard: now,
             connected,
             closed: None,
+            lasted: Duration::ZERO,
             other: None,
         }
     }
 
-    /// Makes room for a newcomer: the one that has been gone the longest goes, else one that a connected newcomer outweighs.
+    /// Makes room for a newcomer. Anybody can make up peers and have them speak, so the one goes to which there were connections
+    /// for the least time: of those to which there were none, the one that has been gone the longest, else the newest. Who was
+    /// connected, or is there, goes for a newcomer only that is connected.
     fn has_room(&mut self, newcomer: Origin, now: Instant, effects: &mut Vec<Effect>) -> bool {
         if self.peers.len() < MOST_PEERS {
             return true;
         }
-        let weighs = self.connected.contains(&newcomer);
-        let mut goes: Vec<_> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| !peer.connected && (weighs || peer.state > PeerState::Suspect))
-            .map(|(origin, peer)| (peer.state <= PeerState::Suspect, peer.since.min(now), *origin))
-            .collect();
-        goes.sort_unstable();
-        let Some((.., origin)) = goes.first().copied() else { return false };
+        let weighs = self.connected.contains_key(&newcomer);
+        let may = |peer: &Peer| weighs || peer.state > PeerState::Suspect && peer.lasted.is_zero();
+        let worth = |peer: &Peer| {
+            let (there, age) = (peer.state <= PeerState::Suspect, now.saturating_duration_since(peer.since));
+            (peer.lasted, there, if there { age } else { Duration::MAX.saturating_sub(age) })
+        };
+        let goes = self.peers.iter().filter(|(_, peer)| !peer.connected && may(peer));
+        let goes = goes.min_by_key(|(_, peer)| worth(peer)).map(|(origin, _)| *origin);
+        let Some(origin) = goes else { return false };
         self.peers.remove(&origin);
         effects.push(Effect::Forgotten(origin));
         true
     }
 
     fn closed(&mut self, peer: Origin, now: Instant, effects: &mut Vec<Effect>) {
-        if !self.connected.remove(&peer) {
-            return;
-        }
+        let Some(since) = self.connected.remove(&peer) else { return };
         let Some(known) = self.peers.get_mut(&peer) else { return };
+        known.lasted = known.lasted.saturating_add(now.saturating_duration_since(since));
         known.connected = false;
         known.closed = Some(now);
         if known.state <= PeerState::Suspect {

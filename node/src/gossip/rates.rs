@@ -17,15 +17,15 @@ struct Bucket {
     filled: Instant,
 }
 
-/// Token buckets, one an origin.
+/// Token buckets, one an origin, or one of whatever else is to be bounded.
 #[derive(Debug)]
-pub struct Rates {
+pub struct Rates<K = Origin> {
     bytes_per_s: u64,
     burst: Duration,
-    buckets: BTreeMap<Origin, Bucket>,
+    buckets: BTreeMap<K, Bucket>,
 }
 
-impl Rates {
+impl<K: Copy + Ord> Rates<K> {
     /// So many bytes a second for each.
     pub fn new(bytes_per_s: u64) -> Self {
         Self::bursting(bytes_per_s, BURST)
@@ -47,13 +47,13 @@ impl Rates {
     }
 
     /// Whether an origin may send anything now.
-    pub fn open(&self, origin: Origin, now: Instant) -> bool {
+    pub fn open(&self, origin: K, now: Instant) -> bool {
         self.buckets.get(&origin).is_none_or(|bucket| self.level(bucket, now) > 0)
     }
 
     /// Takes bytes of an origin's rate; says no where it is used up. The last take may exceed the rest, so that what is larger
     /// than a second's worth passes too; what it exceeds is waited for.
-    pub fn take(&mut self, origin: Origin, bytes: u64, now: Instant) -> bool {
+    pub fn take(&mut self, origin: K, bytes: u64, now: Instant) -> bool {
         let level = self.buckets.get(&origin).map_or(self.full(), |bucket| self.level(bucket, now));
         if level <= 0 {
             return false;
@@ -71,6 +71,32 @@ impl Rates {
         let fullest =
             self.buckets.iter().max_by_key(|(_, bucket)| self.level(bucket, now)).map(|(origin, _)| *origin);
         fullest.map(|origin| self.buckets.remove(&origin));
+    }
+}
+
+/// Something that may happen every so often, and a few times at once after a silence.
+#[derive(Debug)]
+pub struct Pace {
+    every: Duration,
+    at_once: u32,
+    /// Up to when what happened counts.
+    due: Option<Instant>,
+}
+
+impl Pace {
+    /// Once in so long, or so often at once.
+    pub fn new(every: Duration, at_once: u32) -> Self {
+        Self { every, at_once, due: None }
+    }
+
+    /// Lets it happen; says no where it is too soon.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let due = self.due.map_or(now, |due| due.max(now));
+        let may = due <= now + self.every * self.at_once.saturating_sub(1);
+        if may {
+            self.due = Some(due + self.every);
+        }
+        may
     }
 }
 
@@ -106,6 +132,14 @@ mod tests {
             assert_eq!(rates.take(who(origin), bytes, at(millis)), allowed, "{origin}: {bytes} at {millis}");
         }
         assert!(!rates.open(who(1), at(60_000)) && rates.open(who(3), at(0)));
+    }
+
+    #[test]
+    fn it_lets_happen_what_is_not_too_often() {
+        let (mut pace, start) = (Pace::new(Duration::from_secs(5), 8), Instant::now());
+        let mut taken =
+            |seconds| (0..100).filter(|_| pace.take(start + Duration::from_secs(seconds))).count();
+        assert_eq!([0, 1, 5, 6, 15, 1_000].map(&mut taken), [8, 0, 1, 0, 2, 8]);
     }
 
     #[test]

@@ -83,6 +83,7 @@ fn it_keeps_pure_files_pure() {
         "spans",
         "dice",
         "rates",
+        "crowd",
         "conduct",
         "clock",
         "members",

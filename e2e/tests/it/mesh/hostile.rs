@@ -2,6 +2,7 @@
 
 mod batches;
 mod claims;
+mod crowds;
 mod floods;
 mod forks;
 mod frames;

@@ -1,5 +1,6 @@
 //! Connections: who is dialled, who is let in, who is there.
 
+use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
 use libp2p::core::ConnectedPoint;
@@ -11,25 +12,20 @@ use tracing::{debug, info, warn};
 
 use anode_shared::ids::Origin;
 
+use super::ways::MOST_ADDRESSES;
 use super::{Driver, Member};
 use crate::gossip::behaviour::BehaviourEvent;
-use crate::gossip::members::{self, Target};
+use crate::gossip::members::{self, Target, Way};
 use crate::gossip::presence;
 use crate::gossip::repair;
 use crate::gossip::{News, news, peers, runs};
 
-/// Addresses that are remembered of a peer.
-const MOST_ADDRESSES: usize = 16;
-/// Peers whose addresses are remembered beside what their beacons say.
-const MOST_PEERS: usize = 4_096;
 /// What is likely where a handshake in a private network fails: the protocol cannot tell.
 const OTHER_KEY: &str = "; perhaps it has another network key, or none";
 /// How often strangers with another key are told of, who may try for ever.
 const COMPLAINT: Duration = Duration::from_secs(10);
 /// How long a connected peer may take to say what it speaks; who says nothing holds a place that others want.
 const STRANGE: Duration = Duration::from_secs(8);
-/// Addresses at which this node was seen.
-const MOST_OBSERVED: usize = 4;
 
 impl Driver {
     pub(super) fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -71,7 +67,9 @@ impl Driver {
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
                 warn!(?addresses, ?reason, "No longer listening for peers");
             }
-            SwarmEvent::NewExternalAddrCandidate { address } => self.seen_at(address),
+            SwarmEvent::NewExternalAddrCandidate { address } if peers::is_dialable(&address) => {
+                self.observed.seen_at(address);
+            }
             _ => {}
         }
     }
@@ -97,7 +95,7 @@ impl Driver {
             }
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, address) in found {
-                    self.discovered(peer, address);
+                    self.discovered(peer, address, now);
                 }
             }
             _ => {}
@@ -122,11 +120,9 @@ impl Driver {
         if self.connected.insert(origin) {
             self.strangers.insert(origin, now);
         }
-        let bootstrap = match dialled {
-            Some(Target::Bootstrap(number)) => Some(number),
-            _ => None,
-        };
-        self.links.handle(members::Event::Connected(origin, bootstrap), now);
+        // What the lookup of peers dialled is nobody's choice here.
+        let way = dialled.map_or(Way::Came(peers::place(endpoint.get_remote_address())), Way::Dialled);
+        self.links.handle(members::Event::Connected(origin, way), now);
         if first {
             let effects = self.presence.handle(presence::Event::Connected(origin), now);
             self.presence_effects(effects, now);
@@ -141,6 +137,8 @@ impl Driver {
         self.links.handle(members::Event::Closed(origin), now);
         let effects = self.presence.handle(presence::Event::Closed(origin), now);
         self.presence_effects(effects, now);
+        self.observed.left(origin);
+        self.forget_ways(origin);
         if self.members.remove(&origin).is_some() {
             self.plan(repair::Event::Closed(origin), now);
         }
@@ -160,60 +158,45 @@ impl Driver {
 
     /// A peer said what it speaks: it is of this mesh, or it is told off.
     fn identified(&mut self, peer: PeerId, said: identify::Info, now: Instant) {
-        let Some(origin) = peers::origin(&peer) else { return };
+        // Who is cut off may have spoken all the same.
+        let Some(origin) = peers::origin(&peer).filter(|origin| self.connected.contains(origin)) else {
+            return self.observed.speaks(None);
+        };
         self.strangers.remove(&origin);
         if said.protocol_version != self.names.version {
-            let theirs: String = said.protocol_version.chars().take(100).collect();
-            warn!(%peer, ours = self.names.version, theirs, "A node of another network or protocol was turned away");
-            let news = News::Refused { peer: peer.to_string(), ours: self.names.version.clone(), theirs };
-            let news = self.teller.refused(news, now);
-            self.news(news);
-            let _ = self.swarm.disconnect_peer_id(peer);
-            return;
+            self.turn_away(peer, &said.protocol_version, now);
+            return self.observed.speaks(None);
         }
+        self.observed.speaks(Some(origin));
         for address in
             said.listen_addrs.iter().take(MOST_ADDRESSES).filter(|address| peers::is_dialable(address))
         {
             self.remember(origin, address.clone());
             self.swarm.behaviour_mut().kad.add_address(&peer, address.clone());
         }
-        if self.swarm.is_connected(&peer) && !self.members.contains_key(&origin) {
-            self.members.insert(origin, Member::default());
+        if let Entry::Vacant(place) = self.members.entry(origin) {
+            place.insert(Member::default());
+            self.links.handle(members::Event::LetIn(origin), now);
             self.plan(repair::Event::Connected(origin), now);
             // It learns at once who this is, and this node is not thought dead while it comes up.
             self.greet(now);
         }
     }
 
-    fn seen_at(&mut self, address: Multiaddr) {
-        if peers::is_dialable(&address) && !self.observed.contains(&address) {
-            self.observed.push_back(address);
-            if self.observed.len() > MOST_OBSERVED {
-                self.observed.pop_front();
-            }
+    /// A peer belongs to another network, or speaks another version of the protocol. It may come again for ever.
+    fn turn_away(&mut self, peer: PeerId, speaks: &str, now: Instant) {
+        let theirs: String = speaks.chars().take(100).collect();
+        debug!(%peer, theirs, "A peer speaks something else");
+        let news = News::Refused {
+            peer: peer.to_string(),
+            ours: self.names.version.clone(),
+            theirs: theirs.clone(),
+        };
+        if let Some(news) = self.teller.refused(news, now) {
+            warn!(%peer, ours = self.names.version, theirs, "A node of another network or protocol was turned away");
+            self.news(news);
         }
-    }
-
-    fn discovered(&mut self, peer: PeerId, address: Multiaddr) {
-        let Some(origin) = peers::origin(&peer).filter(|origin| *origin != self.me) else { return };
-        self.remember(origin, address);
-        if !self.swarm.is_connected(&peer) && self.links.linked().len() < members::MOST_LINKS {
-            self.dial(Target::Peer(origin), Instant::now());
-        }
-    }
-
-    fn remember(&mut self, origin: Origin, address: Multiaddr) {
-        let address = peers::bare(&address);
-        if self.addresses.len() >= MOST_PEERS && !self.addresses.contains_key(&origin) {
-            return;
-        }
-        let known = self.addresses.entry(origin).or_default();
-        if !known.contains(&address) {
-            known.push(address);
-            if known.len() > MOST_ADDRESSES {
-                known.remove(0);
-            }
-        }
+        let _ = self.swarm.disconnect_peer_id(peer);
     }
 
     fn dial_failed(
@@ -245,18 +228,29 @@ impl Driver {
             }
         }
         self.links.handle(members::Event::Failed(target), now);
+        if let Target::Peer(origin) = target {
+            self.forget_ways(origin);
+        }
     }
 
     /// Somebody connected and was not understood: in a private network most likely for want of its key.
     fn not_let_in(&mut self, from: &Multiaddr, error: &ListenError) {
         let garbled = matches!(error, ListenError::Transport(_)) && self.config.network_key.is_some();
-        if garbled && self.next_complaint <= Instant::now() {
-            self.next_complaint = Instant::now() + COMPLAINT;
+        if garbled && self.may_complain(Instant::now()) {
             warn!(address = %from, %error, "A peer could not connect{OTHER_KEY}");
             self.garbled(peers::host(from), Instant::now());
         } else {
             debug!(address = %from, %error, "A peer could not connect");
         }
+    }
+
+    /// Whether something may be told of that strangers can bring about as often as they like.
+    pub(super) fn may_complain(&mut self, now: Instant) -> bool {
+        let may = self.next_complaint <= now;
+        if may {
+            self.next_complaint = now + COMPLAINT;
+        }
+        may
     }
 
     /// Says that a handshake failed as it does for want of the same network key.
@@ -304,31 +298,12 @@ impl Driver {
         };
         let connection = options.connection_id();
         self.dials.insert(connection, target);
+        self.swarm.behaviour_mut().limits.choose(connection);
         if let Err(error) = self.swarm.dial(options) {
             debug!(?target, %error, "Failed to dial");
             self.dials.remove(&connection);
             self.links.handle(members::Event::Failed(target), now);
         }
-    }
-
-    /// Addresses of a peer: what its beacon names, and what was seen to work.
-    fn ways_to(&self, origin: Origin) -> Vec<Multiaddr> {
-        let said = self.presence.peer(origin).map(|peer| peer.beacon.addresses.clone()).unwrap_or_default();
-        let said = said.iter().filter_map(|address| address.parse::<Multiaddr>().ok());
-        let mut ways: Vec<Multiaddr> = self.addresses.get(&origin).cloned().unwrap_or_default();
-        ways.extend(said.map(|address| peers::bare(&address)));
-        ways.retain(|address| peers::is_dialable(address) && !self.is_own(address));
-        ways.sort();
-        ways.dedup();
-        ways
-    }
-
-    /// Whether an address names this node, or is one where it listens or says that it is reached.
-    fn is_own(&self, address: &Multiaddr) -> bool {
-        let bare = peers::bare(address);
-        let told = self.config.announce.iter().chain(&self.config.listen);
-        peers::named(address).is_some_and(|peer| peer == *self.swarm.local_peer_id())
-            || self.swarm.listeners().chain(told).any(|own| peers::bare(own) == bare)
     }
 
     pub(super) fn presence_effects(&mut self, effects: Vec<presence::Effect>, now: Instant) {
@@ -358,8 +333,9 @@ impl Driver {
                 self.news(News::Twin { peer, own: peer == self.me });
             }
             presence::Effect::Forgotten(peer) => {
-                self.addresses.remove(&peer);
                 self.links.handle(members::Event::Forgotten(peer), now);
+                self.clock.forget(peer);
+                self.forget_ways(peer);
             }
         }
     }
@@ -367,7 +343,7 @@ impl Driver {
     fn beacon_news(&mut self, peer: Origin, now: Instant) {
         let Some(known) = self.presence.peer(peer) else { return };
         let beacon = known.beacon.clone();
-        self.clock.heard(peer, beacon.time, crate::store::system_time());
+        self.clock.heard(peer, beacon.time, crate::store::system_time(), known.connected);
         if known.state <= presence::PeerState::Suspect {
             let links = beacon.links.iter().map(|link| link.peer).collect();
             self.links.handle(members::Event::There(peer, links), now);

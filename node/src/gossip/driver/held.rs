@@ -16,8 +16,10 @@ use crate::store::Store;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it looks, beside each arrival.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long it rests between two looks: a quarter of what a flush to disk takes.
+/// How long it rests between two looks at least: a quarter of what a flush to disk takes.
 const BREATH: Duration = Duration::from_millis(1);
+/// By which part of the time that it has waited it rests: so many looks are few, whatever is asked and whatever arrives meanwhile.
+const PART: u32 = 8;
 
 /// A range that a publisher waits for to be held elsewhere.
 #[derive(Debug)]
@@ -81,13 +83,34 @@ pub(super) async fn within(store: &Store, ask: Ask, patience: Duration) -> bool 
     if patience.is_zero() {
         return store.holds_synced(ask.log, ask.from, ask.to).await;
     }
-    let mut newest = store.newest();
+    let (mut newest, began) = (store.newest(), Instant::now());
     let held = async {
         while !store.holds_synced(ask.log, ask.from, ask.to).await {
             let _ = tokio::time::timeout(LOOK, newest.changed()).await;
             // Many may wait, and much may arrive meanwhile.
-            tokio::time::sleep(BREATH).await;
+            tokio::time::sleep(rest(began.elapsed())).await;
         }
     };
     tokio::time::timeout(patience, held).await.is_ok()
+}
+
+/// How long to rest after so long a wait.
+fn rest(waited: Duration) -> Duration {
+    (waited / PART).max(BREATH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_looks_often_at_first_and_seldom_in_all() {
+        let (mut waited, mut looks, mut soon) = (Duration::ZERO, 0, 0);
+        while waited < PATIENCE {
+            waited += rest(waited);
+            looks += 1;
+            soon += u32::from(waited <= Duration::from_millis(8));
+        }
+        assert!(soon == 8 && looks < 100, "{soon} looks at first, {looks} in all");
+    }
 }

@@ -1,7 +1,7 @@
 //! Messages by gossipsub: own batches and beacons out, others' in.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anode_shared::batch::{Layout, MAX_BATCH};
 use anode_shared::beacon::Beacon;
@@ -11,6 +11,7 @@ use libp2p::gossipsub::{self, MessageAcceptance, MessageId, PublishError};
 use tracing::{debug, warn};
 
 use super::{AGAIN, Driver};
+use crate::gossip::conduct::BEACONS_OF_ORIGIN;
 use crate::gossip::conduct::Offence;
 use crate::gossip::counters::{Ignored, Rejected};
 use crate::gossip::inbound::{Gossiped, Judged, acceptance};
@@ -35,7 +36,7 @@ impl Driver {
 
     /// Speaks to somebody who just came: at once, or with all who came since the last beacon.
     pub(super) fn greet(&mut self, now: Instant) {
-        match self.last_beacon.map(|last| last + AGAIN * self.presence.count()) {
+        match self.last_beacon.map(|(last, bytes)| last + breath(self.presence.count(), bytes)) {
             Some(again) if again > now => self.next_beacon = self.next_beacon.min(again),
             _ => self.speak_now(now),
         }
@@ -43,17 +44,18 @@ impl Driver {
 
     pub(super) fn speak_now(&mut self, now: Instant) {
         self.next_beacon = now + self.presence.interval();
-        self.last_beacon = Some(now);
-        self.speak(false);
+        let bytes = self.speak(false);
+        self.last_beacon = Some((now, bytes));
     }
 
-    /// Says what this node has to say of itself.
-    pub(super) fn speak(&mut self, leaving: bool) {
+    /// Says what this node has to say of itself; gives how many bytes that are.
+    pub(super) fn speak(&mut self, leaving: bool) -> usize {
         let (beacon, topic) = (self.beacon(leaving), self.names.presence.hash());
         match self.swarm.behaviour_mut().gossipsub.publish(topic, beacon.to_vec()) {
             Ok(_) | Err(PublishError::NoPeersSubscribedToTopic) => {}
             Err(error) => debug!(%error, "Gossip did not take a beacon"),
         }
+        beacon.len()
     }
 
     pub(super) fn gossipsub_event(&mut self, event: gossipsub::Event, now: Instant) {
@@ -180,10 +182,14 @@ impl Driver {
             }
         };
         if let Err(refusal) = self.admission.admit(&beacon.network, beacon.protocol) {
-            warn!(peer = %beacon.origin, %refusal, "A beacon of another mesh came");
+            if self.may_complain(now) {
+                warn!(peer = %beacon.origin, %refusal, "A beacon of another mesh came");
+            }
             return self.reject(Rejected::Beacon);
         }
-        if !self.conduct.hears_origin(beacon.origin, bytes.len(), now) {
+        // What is old says nothing and costs its origin nothing: anybody may have recorded it.
+        let says = self.presence.is_news(&beacon);
+        if says && !self.conduct.hears_origin(beacon.origin, bytes.len(), now) {
             // Who passes it on did nothing wrong.
             if beacon.origin == sender {
                 self.offend(sender, Offence::Chatter, now);
@@ -194,5 +200,37 @@ impl Driver {
         let news = effects.iter().any(|effect| matches!(effect, presence::Effect::News(_)));
         self.presence_effects(effects, now);
         if news { MessageAcceptance::Accept } else { MessageAcceptance::Ignore }
+    }
+}
+
+/// How long after a beacon of so many bytes, among so many peers, none leaves for those who came meanwhile. Others take only so
+/// much of one node: who comes and goes all the time must not bring this one to say more than half of that.
+fn breath(peers: u32, bytes: usize) -> Duration {
+    let half = u32::try_from(BEACONS_OF_ORIGIN / 2).unwrap_or(1);
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    (AGAIN * peers).max(Duration::from_secs(1) * bytes / half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gossip::conduct::Conduct;
+
+    #[test]
+    fn it_never_speaks_so_much_that_others_cut_it_off() {
+        let start = Instant::now();
+        for bytes in [300, 1_000, 5_000, 16 << 10] {
+            let (mut conduct, mut since, me) = (Conduct::default(), Duration::ZERO, Origin([1; 32]));
+            // Somebody comes whenever it may speak, and it speaks every two seconds anyway.
+            let mut regular = Duration::ZERO;
+            while since < Duration::from_secs(60) {
+                assert!(conduct.hears_origin(me, bytes, start + since), "{bytes} bytes after {since:?}");
+                if regular <= since {
+                    assert!(conduct.hears_origin(me, bytes, start + since), "{bytes} bytes after {since:?}");
+                    regular += presence::INTERVAL;
+                }
+                since += breath(1, bytes);
+            }
+        }
     }
 }

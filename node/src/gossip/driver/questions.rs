@@ -162,10 +162,9 @@ impl Driver {
             Err(error) => {
                 debug!(%error, "A question was not understood");
                 self.refuse(channel);
-                // Newer nodes may ask what this one does not know.
-                if !matches!(error, RepairError::Kind(_)) {
-                    self.offend(peer, Offence::Question, now);
-                }
+                // Newer nodes may ask what this one does not know, but not on and on.
+                let newer = matches!(error, RepairError::Kind(_));
+                self.offend(peer, if newer { Offence::Pressing } else { Offence::Question }, now);
                 return None;
             }
         };
@@ -173,7 +172,10 @@ impl Driver {
         let waits = matches!(&question, Question::Holds(ask) if ask.log.origin == peer);
         let kind = if waits { Kind::Waits } else { Kind::Reads };
         let compares = matches!(question, Question::Compare { .. });
-        if compares && !self.telling.may_tell(peer, now) || !self.conduct.open(peer, kind) {
+        if !self.conduct.takes(peer, work(&question), now)
+            || compares && !self.telling.may_tell(peer, now)
+            || !self.conduct.open(peer, kind)
+        {
             self.refuse(channel);
             self.offend(peer, Offence::Pressing, now);
             return None;
@@ -335,5 +337,15 @@ impl Driver {
         } else {
             let _ = reply.send(Err(Untold::NotConnected));
         }
+    }
+}
+
+/// What a question costs beside the bytes of its answer, which the asker must take: comparing looks at all logs, and proofs are
+/// read one by one. Of forks there may be many at once, by no fault of who tells of them.
+fn work(question: &Question) -> u64 {
+    match question {
+        Question::Compare { proofs: true, .. } => 4,
+        Question::Compare { .. } | Question::Sources(_) => 1,
+        Question::Range(_) | Question::Fork(_) | Question::Forked(_) | Question::Holds(_) => 0,
     }
 }

@@ -11,6 +11,7 @@ use anode_shared::time::{Micros, to_rfc3339};
 use libp2p::multiaddr::{Multiaddr, Protocol};
 
 use super::Driver;
+use super::ways::MOST_ADDRESSES;
 use crate::gossip::presence::{Peer, PeerState};
 use crate::gossip::spans::total;
 use crate::gossip::view::View;
@@ -78,7 +79,7 @@ impl Driver {
         if addresses.is_empty() {
             addresses.extend(self.swarm.listeners().filter(|address| peers::is_dialable(address)).cloned());
             let public = addresses.iter().any(|address| !peers::is_loopback(address));
-            addresses.extend(self.observed.iter().filter(|_| public).cloned());
+            addresses.extend(self.observed.addresses().into_iter().filter(|_| public));
         }
         addresses.sort();
         addresses.dedup();
@@ -144,7 +145,12 @@ impl Driver {
             id: id.clone(),
             name: beacon.name.clone(),
             version: beacon.software.clone(),
-            addresses: beacon.addresses.iter().map(|address| format!("{address}/p2p/{id}")).collect(),
+            addresses: beacon
+                .addresses
+                .iter()
+                .take(MOST_ADDRESSES)
+                .map(|address| format!("{address}/p2p/{id}"))
+                .collect(),
             state: shown(peer.state),
             since: ago(peer.since),
             last_seen: ago(peer.heard),

@@ -262,6 +262,37 @@ fn it_forgets_the_gone_and_stays_small() {
 }
 
 #[test]
+fn it_remembers_whom_it_was_connected_to_among_many_that_are_made_up() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let who = |n: usize| {
+        let mut bytes = [7; 32];
+        bytes[..8].copy_from_slice(&(n as u64).to_be_bytes());
+        Origin(bytes)
+    };
+    let mut presence = Presence::new(ME, 50);
+    let says = |presence: &mut Presence, origin: Origin, second| {
+        presence.handle(Event::Beacon(beacon(origin, 1, 1, second * 1_000)), at(second));
+    };
+    let visits = |presence: &mut Presence, origin: Origin, from, to| {
+        presence.handle(Event::Connected(origin), at(from));
+        says(presence, origin, from);
+        presence.handle(Event::Closed(origin), at(to));
+    };
+    // One that was linked for long and is gone now, one that is there and never was linked.
+    visits(&mut presence, who(1), 0, 300);
+    presence.handle(Event::Tick, at(320));
+    says(&mut presence, who(2), 320);
+    (10..3 * MOST_PEERS).for_each(|n| says(&mut presence, who(n), 321));
+    assert!(presence.peer(who(1)).is_some() && presence.is_there(who(2)), "strangers speak");
+    for n in 0..2 * MOST_PEERS {
+        visits(&mut presence, who(100_000 + n), 322, 323);
+    }
+    assert!(presence.peer(who(1)).is_some(), "strangers come and go");
+    assert_eq!(presence.peers.len(), MOST_PEERS);
+}
+
+#[test]
 fn it_keeps_its_promises_at_random() {
     for seed in 0..300 {
         let mut dice = Dice::new(seed);

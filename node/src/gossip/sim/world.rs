@@ -16,7 +16,7 @@ use super::node::{Manner, Node};
 use super::reader::Reader;
 use super::store::{Batch, Store};
 use crate::gossip::dice::Dice;
-use crate::gossip::members::{self, Target};
+use crate::gossip::members::{self, Target, Way};
 use crate::gossip::presence;
 use crate::gossip::repair::{Event, Flaw};
 use crate::gossip::spans::Span;
@@ -283,15 +283,16 @@ impl World {
         let reachable =
             self.nodes[one].up && self.nodes[other].up && self.is_open(one, other) && one != other;
         let now = self.now();
+        let target = bootstrap.map_or(Target::Peer(self.nodes[other].me), Target::Bootstrap);
         if !reachable {
-            let target = bootstrap.map_or(Target::Peer(self.nodes[other].me), Target::Bootstrap);
             self.nodes[one].links.handle(members::Event::Failed(target), now);
             return;
         }
         let news = self.links.insert(pair(one, other));
-        for (node, peer, bootstrap) in [(one, other, bootstrap), (other, one, None)] {
+        for (node, peer, way) in [(one, other, Way::Dialled(target)), (other, one, Way::Came(None))] {
             let origin = self.nodes[peer].me;
-            self.nodes[node].links.handle(members::Event::Connected(origin, bootstrap), now);
+            self.nodes[node].links.handle(members::Event::Connected(origin, way), now);
+            self.nodes[node].links.handle(members::Event::LetIn(origin), now);
             if news {
                 self.nodes[node].presence.handle(presence::Event::Connected(origin), now);
                 self.tell(node, Event::Connected(origin));
@@ -497,7 +498,8 @@ impl World {
         *known = (beacon.run, beacon.sequence);
         let effects = it.presence.handle(presence::Event::Beacon(beacon.clone()), now);
         if effects.contains(&presence::Effect::News(beacon.origin)) {
-            it.clock.heard(beacon.origin, beacon.time, wall);
+            let linked = it.presence.peer(beacon.origin).is_some_and(|peer| peer.connected);
+            it.clock.heard(beacon.origin, beacon.time, wall, linked);
             let links = beacon.links.iter().map(|link| link.peer).collect();
             it.links.handle(members::Event::There(beacon.origin, links), now);
             self.tell(to, Event::Beacon(&beacon));

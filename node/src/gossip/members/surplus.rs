@@ -1,0 +1,76 @@
+//! Which of too many links is dropped.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anode_shared::ids::Origin;
+
+use super::{BEAR, Links};
+use crate::gossip::crowd::Place;
+
+/// From how many links of one place on they count as a crowd, of which one goes first: fewer are a household.
+const CROWD: usize = 6;
+/// How many are believed that they may be the only bridge to others: a node that joins parts of a mesh has a few such links, and
+/// anybody can say that it knows nobody else.
+const BRIDGES: usize = 6;
+
+impl Links {
+    /// The link to drop, of those that came: first to who says nothing of itself; then one of the largest crowd. Of those it goes
+    /// to who knows nobody else, where there are more such than can be; else to who shares the most neighbours. Who came last goes.
+    pub(super) fn one_too_many(&mut self, now: Instant) -> Option<Origin> {
+        let all = self.spare();
+        let silent = |peer: &Origin| {
+            !self.there.contains_key(peer) && self.since(*peer).is_some_and(|since| since + BEAR <= now)
+        };
+        let silent: Vec<Origin> = all.iter().filter(|peer| silent(peer)).copied().collect();
+        if !silent.is_empty() {
+            return self.newest(&silent);
+        }
+        let shared = self.crowd(all).into_iter().map(|peer| (self.shared(peer), peer));
+        let (bridges, others): (Vec<_>, Vec<_>) = shared.partition(|(shared, _)| *shared == 0);
+        let most = others.iter().map(|(shared, _)| *shared).max();
+        let goes = if bridges.len() > BRIDGES { bridges } else { others };
+        let goes = goes.into_iter().filter(|(shared, _)| *shared == 0 || Some(*shared) == most);
+        self.newest(&goes.map(|(_, peer)| peer).collect::<Vec<_>>())
+    }
+
+    /// The links that are not of this node's own choice: those to peers that are favoured only where there are no others.
+    fn spare(&self) -> Vec<Origin> {
+        let came = |peer: &&Origin| !self.connected.get(*peer).is_some_and(|connection| connection.chosen);
+        let came = self.linked.iter().filter(came).copied();
+        let (favoured, others): (Vec<Origin>, Vec<Origin>) =
+            came.partition(|peer| self.favoured.contains(peer));
+        if others.is_empty() { favoured } else { others }
+    }
+
+    fn since(&self, peer: Origin) -> Option<Instant> {
+        self.connected.get(&peer).map(|connection| connection.since)
+    }
+
+    /// How many neighbours a peer and this node have in common, as both the peer and these say.
+    fn shared(&self, peer: Origin) -> usize {
+        let Some(links) = self.there.get(&peer) else { return 0 };
+        let named = |other: &&Origin| self.there.get(*other).is_some_and(|links| links.contains(&peer));
+        links.intersection(&self.linked).filter(named).count()
+    }
+
+    /// One of those that came last.
+    fn newest(&mut self, peers: &[Origin]) -> Option<Origin> {
+        let last = peers.iter().map(|peer| self.since(*peer)).max()?;
+        let newest: Vec<Origin> = peers.iter().copied().filter(|peer| self.since(*peer) == last).collect();
+        self.dice.pick(&newest).copied()
+    }
+
+    /// Those of the place of which there are the most, where these are a crowd; else all.
+    fn crowd(&self, all: Vec<Origin>) -> Vec<Origin> {
+        let place = |peer: &Origin| self.connected.get(peer).and_then(|connection| connection.place);
+        let mut places: BTreeMap<Place, usize> = BTreeMap::new();
+        all.iter().filter_map(place).for_each(|place| *places.entry(place).or_default() += 1);
+        match places.into_iter().max_by_key(|(_, count)| *count) {
+            Some((most, count)) if count >= CROWD => {
+                all.into_iter().filter(|peer| place(peer) == Some(most)).collect()
+            }
+            _ => all,
+        }
+    }
+}
