@@ -68,14 +68,15 @@ impl Repair {
         if !self.keeps(key.origin) {
             return None;
         }
+        let log = self.logs.get(&key);
         let claimed = |peer: &Peer| {
             if peer.may_yet_say(now) {
                 return Some(span);
             }
-            let claims = peer.is_believed().then(|| peer.claims(key, span, now))?;
+            let claims = peer.is_believed().then(|| peer.may_have(key, span, log, now))?;
             Span::new(claims.iter().next()?.from, claims.last()?)
         };
-        let unlinked = self.logs.get(&key).filter(|_| !self.peers.contains_key(&key.origin));
+        let unlinked = log.filter(|_| !self.peers.contains_key(&key.origin));
         let said = unlinked.and_then(|log| log.said(span, now));
         let all = self.peers.values().filter_map(claimed).chain(said);
         all.reduce(|one, other| Span { from: one.from.min(other.from), to: one.to.max(other.to) })
