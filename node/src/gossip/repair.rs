@@ -66,6 +66,17 @@ pub struct Piece {
     pub outcome: Outcome,
 }
 
+/// A range of a log that somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owed {
+    /// The log.
+    pub log: LogKey,
+    /// The seqs.
+    pub span: Span,
+    /// Whether they are read from the last one down.
+    pub newest_first: bool,
+}
+
 /// What happened.
 #[derive(Debug, Clone)]
 pub enum Event<'a> {
@@ -82,7 +93,7 @@ pub enum Event<'a> {
     /// The store forgot all finished logs of an origin up to this one: they are not wanted again.
     Forgotten(Origin, LogId),
     /// What readers wait for, all of it.
-    Owed(Vec<(LogKey, Span)>),
+    Owed(Vec<Owed>),
     /// Something of an origin came by gossip.
     Gossiped(Origin),
     /// A comparison was answered. `proven` holds the heads whose proofs were checked.
@@ -459,13 +470,15 @@ impl Repair {
         }
     }
 
-    fn owed(&mut self, owed: Vec<(LogKey, Span)>) {
+    fn owed(&mut self, owed: Vec<Owed>) {
         for key in std::mem::take(&mut self.owing) {
-            self.logs.get_mut(&key).into_iter().for_each(|log| log.owed = Spans::default());
+            let log = self.logs.get_mut(&key);
+            log.into_iter().for_each(|log| (log.owed, log.readers) = Default::default());
         }
-        for (key, span) in owed {
+        for Owed { log: key, span, newest_first } in owed {
             if let Some(log) = self.logs.get_mut(&key) {
                 log.owed.add(span);
+                log.readers.push((span, newest_first));
                 self.owing.insert(key);
                 self.wanting.insert(key);
             }

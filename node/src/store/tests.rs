@@ -7,5 +7,6 @@ mod power;
 mod shards;
 mod peers;
 mod retain;
+mod lent;
 mod damage;
 mod archive;
