@@ -83,6 +83,8 @@ async fn it_serves_readers_below_a_floor_through_a_peer() -> Result<()> {
         }
     }
     until_small(&mesh.nodes[1]).await?;
+    // Nodes tell each other about once a second what they hold: before, nobody is known to have it.
+    sleep(Duration::from_secs(3)).await;
     let began = Instant::now();
     for place in &mut places {
         let start = place.start();
