@@ -100,10 +100,12 @@ impl Pair {
             left[which] = rest;
             left.retain(|left| !left.is_empty());
         }
-        let full = Instant::now() + Duration::from_secs(10);
-        while self.store.status().bytes > 34_000 {
+        let (full, mut settled) = (Instant::now() + Duration::from_secs(10), 0);
+        // It drops one segment after the other, and writes down that it did.
+        while settled < 30 {
             assert!(Instant::now() < full, "never dropped enough");
             std::thread::sleep(Duration::from_millis(10));
+            settled = if self.store.status().bytes > RETAINED { 0 } else { settled + 1 };
         }
         let load = |batch: &Bytes| Arc::new(Loaded::new(batch.clone()).unwrap());
         let mut has = self.peer.has.lock().unwrap();
@@ -127,8 +129,11 @@ impl Drop for Pair {
     }
 }
 
+/// What the store keeps, bytes.
+const RETAINED: u64 = 30_000;
+
 fn small() -> StoreOptions {
-    StoreOptions { segment_bytes: 4_000, retain_bytes: 30_000, tail_bytes: 2_000, ..options() }
+    StoreOptions { segment_bytes: 4_000, retain_bytes: RETAINED, tail_bytes: 2_000, ..options() }
 }
 
 /// The same, with a clock that goes as clocks do.
