@@ -252,8 +252,7 @@ impl Driver {
     fn tick(&mut self) {
         let now = Instant::now();
         self.look_at_store(now);
-        let owed = self.store.wishes().into_iter();
-        let owed = owed.filter_map(|(key, from, to)| Some((key, Span::new(from, to)?))).collect();
+        let owed = self.store.wishes().into_iter().filter_map(serve::owed).collect();
         self.plan(Event::Owed(owed), now);
         self.plan(Event::Retention(self.horizon()), now);
         self.plan(Event::Tick, now);

@@ -28,7 +28,7 @@ use super::dice::Dice;
 use super::rates::Rates;
 use super::spans::{Span, Spans, total};
 use brought::Brought;
-pub use events::{Effect, Event, Outcome, Piece};
+pub use events::{Effect, Event, Outcome, Owed, Piece};
 use log::Log;
 pub use log::Own;
 use peer::{Hint, Peer};
@@ -344,13 +344,15 @@ impl Repair {
         }
     }
 
-    fn owed(&mut self, owed: Vec<(LogKey, Span)>) {
+    fn owed(&mut self, owed: Vec<Owed>) {
         for key in self.owing.clear() {
-            self.logs.get_mut(&key).into_iter().for_each(|log| log.owed = Spans::default());
+            let log = self.logs.get_mut(&key);
+            log.into_iter().for_each(|log| (log.owed, log.readers) = Default::default());
         }
-        for (key, span) in owed {
+        for Owed { log: key, span, newest_first } in owed {
             if let Some(log) = self.logs.get_mut(&key) {
                 log.owed.add(span);
+                log.readers.push((span, newest_first));
                 self.owing.add(key);
                 self.want(key);
             }

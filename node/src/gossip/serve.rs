@@ -7,9 +7,9 @@ use anode_shared::repair::{Answer, Ask, MAX_ANSWER, Question, Summaries, Summary
 use bytes::Bytes;
 
 use super::rates::Rates;
-use super::repair::Own;
+use super::repair::{Owed, Own};
 use super::spans::Span;
-use crate::store::{LogView, Store};
+use crate::store::{LogView, Store, Wish};
 
 /// Bytes of an answer that are kept free for what stands before its batches.
 const HEAD: usize = 16 << 10;
@@ -18,6 +18,12 @@ const HEAD: usize = 16 << 10;
 pub(super) fn own(view: &LogView) -> Own {
     let missing = view.missing.iter().filter_map(|(from, to)| Span::new(*from, *to)).collect();
     Own { head: view.head, held: view.held, floor: view.floor, missing, forked: view.forked }
+}
+
+/// What a reader waits for, as the planner of repair wants it.
+pub(super) fn owed(wish: Wish) -> Option<Owed> {
+    let span = Span::new(wish.from, wish.to)?;
+    Some(Owed { log: wish.log, span, newest_first: wish.newest_first })
 }
 
 /// Answers a question about what is stored. Blocks.

@@ -9,7 +9,7 @@ use anode_shared::time::Micros;
 use super::shared::Refused;
 
 /// How far ahead of our clock a batch may be and still be taken.
-const MOST_AHEAD: Micros = 600 * 1_000_000;
+pub(crate) const MOST_AHEAD: Micros = 600 * 1_000_000;
 /// How many batches from the future are remembered.
 const MOST_EARLY: usize = 4_096;
 

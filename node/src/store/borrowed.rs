@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anode_shared::ids::LogKey;
 
 use super::loaded::Loaded;
+use super::peers::Wish;
 
 /// The most bytes that are kept; of more, the first that came go, and are asked for again by who still wants them.
 const MOST_BYTES: usize = 16 << 20;
@@ -59,13 +60,19 @@ impl Borrowed {
     }
 
     /// What is still to be asked for of a range that somebody wants: nothing while enough lies ready.
-    pub(crate) fn lacks(&self, key: LogKey, from: u64, to: u64) -> Option<(u64, u64)> {
-        let (mut next, mut ready) = (from, 0);
-        while let Some(batch) = self.holding(key, next).filter(|_| next <= to) {
+    pub(crate) fn lacks(&self, wish: Wish) -> Option<Wish> {
+        let (mut wish, mut ready) = (wish, 0);
+        while wish.from <= wish.to && ready < AHEAD {
+            let next = if wish.newest_first { wish.to } else { wish.from };
+            let Some(batch) = self.holding(wish.log, next) else { return Some(wish) };
             ready += batch.bytes().len();
-            next = batch.header().last() + 1;
+            if wish.newest_first {
+                wish.to = batch.header().first.saturating_sub(1);
+            } else {
+                wish.from = batch.header().last() + 1;
+            }
         }
-        (next <= to && ready < AHEAD).then_some((next, to))
+        None
     }
 }
 
@@ -80,14 +87,27 @@ mod tests {
             foreign(9, 5, &[3, 2, 4]).into_iter().map(|bytes| Arc::new(Loaded::new(bytes).unwrap()));
         let batches: Vec<_> = batches.collect();
         let (mut borrowed, now, key) = (Borrowed::default(), Instant::now(), batches[0].key());
-        assert_eq!(borrowed.lacks(key, 1, 9), Some((1, 9)));
+        let lacks = |borrowed: &Borrowed, from, to, newest_first| {
+            let wish = borrowed.lacks(Wish { log: key, from, to, newest_first });
+            wish.map(|wish| (wish.from, wish.to))
+        };
+        assert_eq!(lacks(&borrowed, 1, 9, false), Some((1, 9)));
         borrowed.put(&batches[0], now);
         borrowed.put(&batches[0], now);
         borrowed.put(&batches[2], now + KEPT / 2);
-        for (from, to, lacks) in
+        for (from, to, lacked) in
             [(1, 9, Some((4, 9))), (2, 3, None), (6, 9, None), (5, 9, Some((5, 9))), (7, 12, Some((10, 12)))]
         {
-            assert_eq!(borrowed.lacks(key, from, to), lacks, "{from} to {to}");
+            assert_eq!(lacks(&borrowed, from, to, false), lacked, "{from} to {to}");
+        }
+        for (from, to, lacked) in [
+            (1, 9, Some((1, 5))),
+            (2, 3, None),
+            (2, 5, Some((2, 5))),
+            (4, 8, Some((4, 5))),
+            (7, 12, Some((7, 12))),
+        ] {
+            assert_eq!(lacks(&borrowed, from, to, true), lacked, "{to} down to {from}");
         }
         assert_eq!(borrowed.holding(key, 7).map(|batch| batch.header().first), Some(6));
         borrowed.forget_old(now + KEPT);

@@ -1,4 +1,4 @@
-//! History: stored records by time, in pages that all show the same moment.
+//! History: records by time, in pages that all show the same moment: what is stored, and what peers lend below the floor.
 
 use std::io;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use super::loaded::Loaded;
 use super::shared::Shared;
 
 mod answer;
+mod lent;
 mod walk;
 
 use answer::Answer;
@@ -54,6 +55,8 @@ pub struct History<'a> {
     pub keep: &'a dyn Fn(&Loaded, usize) -> bool,
     /// When to stop scanning.
     pub deadline: Instant,
+    /// Until when peers are asked for what this node dropped; none: as long as something comes.
+    pub lend_until: Option<Instant>,
 }
 
 impl std::fmt::Debug for History<'_> {
@@ -89,6 +92,9 @@ pub enum HistoryError {
     Storage(#[from] io::Error),
 }
 
+/// The version of a page's token.
+const VERSION: u8 = 2;
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Token {
     version: u8,
@@ -97,15 +103,18 @@ struct Token {
     moment: u64,
     /// The same moment as a cursor.
     cursor: Cursor,
-    /// The logs that are not finished, with the seqs still to be shown: so what expires between two pages is named.
-    ranges: Vec<(LogKey, u64, u64)>,
+    /// Since when all pages have waited for what peers are to lend, and nothing came.
+    waits: Option<Micros>,
+    /// The logs that are not finished, each with a time that does not come behind what is left of it, and the seqs still to be
+    /// shown: so what expires between two pages is named.
+    ranges: Vec<(LogKey, Micros, u64, u64)>,
 }
 
 impl Token {
     fn parse(text: &str, fingerprint: u64) -> Result<Self, HistoryError> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| HistoryError::Page)?;
         let token: Self = codec::decode(&bytes).map_err(|_| HistoryError::Page)?;
-        if token.version == 1 && token.fingerprint == fingerprint {
+        if token.version == VERSION && token.fingerprint == fingerprint {
             Ok(token)
         } else {
             Err(HistoryError::Page)

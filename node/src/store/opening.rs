@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anode_shared::cursor::{Cursor, Seen, Shard, WHOLE};
-use anode_shared::frames::GapReason;
+use anode_shared::frames::{Gap, GapReason};
 use anode_shared::ids::LogKey;
 use anode_shared::time::Micros;
 use anode_shared::topic::Topics;
@@ -51,6 +51,8 @@ pub(crate) struct First {
     pub(crate) key: LogKey,
     pub(crate) from: u64,
     pub(crate) to: u64,
+    /// Whether peers did not lend them in time: it is not tried again.
+    pub(crate) lost: bool,
 }
 
 /// A record's place in the order in which first records are given, and the last seq where it is a range.
@@ -60,10 +62,11 @@ type Spot = (Micros, LogKey, u64, u64);
 #[derive(Debug)]
 enum Search {
     Nothing,
-    /// The newest so many, from this page of history on.
+    /// The newest so many, from this page of history on; peers are asked for what is not here until then.
     Last {
         count: usize,
         page: Option<String>,
+        until: Instant,
     },
     /// The place of a time, in logs of which this node has dropped it, as long as peers may have it.
     Time {
@@ -90,6 +93,8 @@ pub struct Opening {
     found: Vec<Spot>,
     /// What is missing among that.
     missing: Vec<(LogKey, u64, u64)>,
+    /// What peers have and did not lend in time.
+    lost: VecDeque<First>,
 }
 
 impl Opening {
@@ -101,25 +106,32 @@ impl Opening {
             Start::After(cursor) => cursor.clone(),
             Start::Time(time) => shared.cursor_at(*time)?,
         };
+        let until = Instant::now() + shared.options.gap_after;
         let search = match start {
-            Start::Last(count) => Search::Last { count: *count, page: None },
-            Start::Time(time) => {
-                let until = Instant::now() + shared.options.gap_after;
-                Search::Time { seeks: shared.seeks(&cursor, *time), until }
-            }
+            Start::Last(count) => Search::Last { count: *count, page: None, until },
+            Start::Time(time) => Search::Time { seeks: shared.seeks(&cursor, *time), until },
             Start::Latest => {
                 Search::Latest { segments: shared.all_segments().into(), newest: HashMap::new() }
             }
             Start::Live | Start::Earliest | Start::After(_) => Search::Nothing,
         };
         let shards = shared.order().shards();
-        Ok(Self { shared, topics, cursor, shards, search, found: Vec::new(), missing: Vec::new() })
+        Ok(Self {
+            shared,
+            topics,
+            cursor,
+            shards,
+            search,
+            found: Vec::new(),
+            missing: Vec::new(),
+            lost: VecDeque::new(),
+        })
     }
 
     /// How many places it holds by now.
     pub fn held(&self) -> usize {
         let newest = if let Search::Latest { newest, .. } = &self.search { newest.len() } else { 0 };
-        self.found.len() + self.missing.len() + newest
+        self.found.len() + self.missing.len() + self.lost.len() + newest
     }
 
     /// Looks on for what comes first; gives the reader once it is found, or none after about a quarter of a second.
@@ -131,9 +143,9 @@ impl Opening {
         let deadline = Instant::now() + ROUND;
         let done = match &mut self.search {
             Search::Nothing => true,
-            Search::Last { count, page } => {
-                let (count, page) = (*count, page.take());
-                self.look_back(count, page.as_deref(), keep, deadline)?
+            Search::Last { count, page, until } => {
+                let (count, page, until) = (*count, page.take(), *until);
+                self.look_back(count, page.as_deref(), keep, deadline, until)?
             }
             Search::Latest { .. } => self.look_for_newest(deadline)?,
             Search::Time { seeks, until } => {
@@ -152,6 +164,7 @@ impl Opening {
         page: Option<&str>,
         keep: &dyn Fn(&Loaded, usize) -> bool,
         deadline: Instant,
+        until: Instant,
     ) -> Result<bool, OpeningError> {
         let page = self.shared.history(&History {
             topics: &self.topics,
@@ -164,6 +177,7 @@ impl Opening {
             fingerprint: 0,
             keep,
             deadline,
+            lend_until: Some(until),
         });
         let page = page.map_err(|error| match error {
             HistoryError::Storage(error) => error,
@@ -173,11 +187,17 @@ impl Opening {
             let seq = batch.seq(*index);
             (batch.record(*index).time, batch.key(), seq, seq)
         }));
-        // What retention dropped is not among the newest of what is there.
-        let missing = page.gaps.iter().filter(|gap| gap.reason != GapReason::Expired);
-        self.missing.extend(missing.map(|gap| (gap.log, gap.from, gap.to)));
+        // What retention dropped everywhere is not among the newest of what is there.
+        for gap in page.gaps.iter().filter(|gap| gap.reason != GapReason::Expired) {
+            let Gap { log: key, from, to, .. } = *gap;
+            if self.shared.is_expired(key, to) {
+                self.lost.push_back(First { key, from, to, lost: true });
+            } else {
+                self.missing.push((key, from, to));
+            }
+        }
         let done = self.found.len() >= count || page.next.is_none();
-        self.search = Search::Last { count, page: page.next };
+        self.search = Search::Last { count, page: page.next, until };
         Ok(done)
     }
 
@@ -229,7 +249,8 @@ impl Opening {
         let (found, missing) = (std::mem::take(&mut self.found), std::mem::take(&mut self.missing));
         let cursor = self.cursor.clone();
         let whole = !matches!(self.search, Search::Last { page: Some(_), .. });
-        let first = in_order(found, missing, whole, |key, seq| is_seen(&cursor, &self.shards, key, seq));
+        let mut first = in_order(found, missing, whole, |key, seq| is_seen(&cursor, &self.shards, key, seq));
+        self.lost.drain(..).for_each(|lost| first.push_front(lost));
         let (place, segment) = self.shared.attach(cursor);
         Reader::new(self.shared.clone(), self.topics.clone(), place, segment, first)
     }
@@ -290,7 +311,7 @@ fn in_order(
     for (_, key, from, to) in found {
         match first.back_mut() {
             Some(last) if last.key == key && last.to + 1 == from => last.to = to,
-            _ => first.push_back(First { key, from, to }),
+            _ => first.push_back(First { key, from, to, lost: false }),
         }
     }
     first

@@ -88,27 +88,59 @@ pub enum Change {
     Gone(LogKey),
 }
 
-/// Ranges that readers wait for.
+/// A range that a reader waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// The log.
+    pub log: LogKey,
+    /// The first seq.
+    pub from: u64,
+    /// The last seq.
+    pub to: u64,
+    /// Whether it is read from the last one down.
+    pub newest_first: bool,
+}
+
+impl Wish {
+    /// What tells it from others: readers that stand at the same place wish the same.
+    fn place(&self) -> (LogKey, bool, u64) {
+        (self.log, self.newest_first, if self.newest_first { self.to } else { self.from })
+    }
+
+    /// What both wish.
+    fn join(&mut self, other: Self) {
+        (self.from, self.to) = (self.from.min(other.from), self.to.max(other.to));
+    }
+}
+
+/// Ranges that readers wait for, by where each stands.
 #[derive(Debug, Default)]
-pub(crate) struct Wishes(BTreeMap<(LogKey, u64), (u64, Instant)>);
+pub(crate) struct Wishes(BTreeMap<(LogKey, bool, u64), (Wish, Instant)>);
 
 impl Wishes {
-    /// A reader waits for a range.
-    pub(crate) fn wish(&mut self, key: LogKey, from: u64, to: u64, now: Instant) {
-        if self.0.len() < MOST_WISHES || self.0.contains_key(&(key, from)) {
-            let wish = self.0.entry((key, from)).or_insert((to, now));
-            *wish = (wish.0.max(to), now);
+    /// A reader waits for a range, and reads it upwards.
+    pub(crate) fn wish(&mut self, log: LogKey, from: u64, to: u64, now: Instant) {
+        self.add(Wish { log, from, to, newest_first: false }, now);
+    }
+
+    /// A reader waits for something.
+    pub(crate) fn add(&mut self, wish: Wish, now: Instant) {
+        if self.0.len() < MOST_WISHES || self.0.contains_key(&wish.place()) {
+            let known = self.0.entry(wish.place()).or_insert((wish, now));
+            known.0.join(wish);
+            known.1 = now;
         }
     }
 
     /// Whether a reader waits for some of a range.
     pub(crate) fn has(&self, key: LogKey, from: u64, to: u64) -> bool {
-        self.0.range((key, 0)..=(key, to)).any(|(_, (end, _))| *end >= from)
+        let all = self.0.range((key, false, 0)..=(key, true, u64::MAX));
+        all.map(|(_, (wish, _))| wish).any(|wish| wish.from <= to && wish.to >= from)
     }
 
-    fn open(&mut self, now: Instant) -> Vec<(LogKey, u64, u64)> {
+    fn open(&mut self, now: Instant) -> Vec<Wish> {
         self.0.retain(|_, (_, when)| now.saturating_duration_since(*when) < WISH);
-        self.0.iter().map(|((key, from), (to, _))| (*key, *from, *to)).collect()
+        self.0.values().map(|(wish, _)| *wish).collect()
     }
 }
 
@@ -212,12 +244,11 @@ impl Store {
     }
 
     /// What readers wait for, but for what peers lent already.
-    pub fn wishes(&self) -> Vec<(LogKey, u64, u64)> {
+    pub fn wishes(&self) -> Vec<Wish> {
         let (now, mut peers) = (self.shared.moment(), self.shared.for_peers());
         peers.borrowed.forget_old(now);
         let open = peers.wishes.open(now).into_iter();
-        let lacks = |(key, from, to)| peers.borrowed.lacks(key, from, to).map(|(from, to)| (key, from, to));
-        open.filter_map(lacks).collect()
+        open.filter_map(|wish| peers.borrowed.lacks(wish)).collect()
     }
 
     /// How a log is.

@@ -130,6 +130,12 @@ impl Shared {
         self.for_peers().borrowed.holding(key, seq).cloned()
     }
 
+    /// The first seq of a range that lies here because a peer lent it, or that somebody has.
+    pub(crate) fn next_of(&self, key: LogKey, from: u64, to: u64) -> Option<u64> {
+        let lent = self.lent(key, from).map(|_| from);
+        lent.or_else(|| self.holders.first_of(key, from, to))
+    }
+
     /// Keeps a batch for who waits for it where it lies below the floor. Says no where nobody does, or it does not.
     pub(crate) fn borrow(&self, batch: &Arc<Loaded>) -> bool {
         let (key, first, last) = (batch.key(), batch.header().first, batch.header().last());

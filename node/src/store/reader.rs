@@ -83,6 +83,8 @@ pub struct Reader {
     segment: Arc<Segment>,
     /// What `last:N` and `latest` give before all else, as far as it is still to be read.
     first: VecDeque<First>,
+    /// What of that a peer is to lend: since when it is waited for, and when to look again.
+    lending: Option<(Instant, Instant)>,
     live: bool,
     /// Which batches of the segment that was last read by seq hold wanted topics.
     flags: Flags,
@@ -96,12 +98,15 @@ impl Reader {
         segment: Arc<Segment>,
         first: VecDeque<First>,
     ) -> Self {
-        Self { shared, topics, place, segment, first, live: false, flags: None }
+        Self { shared, topics, place, segment, first, lending: None, live: false, flags: None }
     }
 
     /// What comes next, as far as it is in memory. Never blocks.
     pub fn poll(&mut self) -> Step {
         let now = self.shared.moment();
+        if let Some((_, look)) = self.lending.filter(|(_, look)| *look > now) {
+            return Step { items: Vec::new(), then: Then::Until(look) };
+        }
         if !self.first.is_empty() || matches!(self.place.behind(now), Behind::Read(_)) {
             return Step { items: Vec::new(), then: Then::Blocking };
         }
@@ -193,11 +198,14 @@ impl Reader {
         // Records of one batch need not stand side by side: those of other logs come between.
         let mut batches: BTreeMap<LogKey, Arc<Loaded>> = BTreeMap::new();
         let mut room = FROM_STORAGE;
-        while let Some(First { key, from, to }) = self.first.front().copied().filter(|_| room > 0) {
+        while let Some(First { key, from, to, lost }) = self.first.front().copied().filter(|_| room > 0) {
             let here = batches
                 .get(&key)
                 .filter(|batch| (batch.header().first..=batch.header().last()).contains(&from));
-            let next = if let Some(batch) = here {
+            let next = if lost {
+                out.push(Item::Gap(Gap { log: key, from, to, reason: GapReason::Unreachable }));
+                to + 1
+            } else if let Some(batch) = here {
                 out.push(Item::Records(Slice::of(batch.clone(), from, to)));
                 to.min(batch.header().last()) + 1
             } else {
@@ -206,8 +214,13 @@ impl Reader {
                 room = room.saturating_sub(bytes.max(1));
                 batches.extend(read.slices.last().map(|slice| (key, slice.batch().clone())));
                 out.extend(read.slices.into_iter().map(Item::Records));
-                let gap =
-                    read.missing.map(|Missing { to, reason }| Gap { log: key, from: read.next, to, reason });
+                self.lending = self.lending.filter(|_| read.next == from);
+                let missing = read.missing.filter(|missing| !self.lends(key, read.next, *missing));
+                if missing.is_none() && self.lending.is_some() {
+                    self.first.front_mut().into_iter().for_each(|first| first.from = read.next);
+                    return Ok(());
+                }
+                let gap = missing.map(|Missing { to, reason }| Gap { log: key, from: read.next, to, reason });
                 let next = gap.as_ref().map_or(read.next, |gap| gap.to + 1);
                 out.extend(gap.map(Item::Gap));
                 next
@@ -220,6 +233,22 @@ impl Reader {
         Ok(())
     }
 
+    /// Whether a peer is to lend what is missing of what comes first: what was found there need not lie ready any more.
+    fn lends(&mut self, key: LogKey, next: u64, missing: Missing) -> bool {
+        let (now, patience) = (self.shared.moment(), self.shared.options.gap_after);
+        let since = self.lending.map_or(now, |(since, _)| since);
+        let hopeful = missing.reason == GapReason::Expired
+            && self.shared.holders.first_of(key, next, missing.to) == Some(next)
+            && now.duration_since(since) < patience;
+        self.lending = hopeful.then_some((since, now + patience / 100));
+        if hopeful {
+            let same = self.first.iter().filter(|first| first.key == key && !first.lost);
+            let last = same.map(|first| first.to).max().unwrap_or(missing.to);
+            self.shared.for_peers().wishes.wish(key, next, last, now);
+        }
+        hopeful
+    }
+
     /// How many ranges it is still to be given before all else.
     pub fn first_left(&self) -> usize {
         self.first.len()
@@ -227,6 +256,9 @@ impl Reader {
 
     /// Whether what comes next is read from storage, whatever arrives meanwhile.
     pub fn wants_storage(&self) -> bool {
+        if self.lending.is_some() {
+            return false;
+        }
         !self.first.is_empty()
             || matches!(self.place.behind(self.shared.moment()), Behind::Read(_))
             || !self.shared.read_tail().holds(self.place.position)

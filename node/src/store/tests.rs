@@ -7,6 +7,7 @@ mod power;
 mod shards;
 mod peers;
 mod retain;
+mod lent;
 mod damage;
 mod archive;
 mod hostile;

@@ -125,6 +125,7 @@ impl Question {
             fingerprint: self.fingerprint,
             keep: &|batch, index| self.filter.as_ref().is_none_or(|filter| filter.matches(batch, index)),
             deadline: Instant::now() + SCAN,
+            lend_until: None,
         })?;
         Ok(write(&page))
     }

@@ -62,6 +62,8 @@ pub(super) struct Wants {
     pub(super) owed: Spans,
     /// What readers wait for that was dropped here: it is only lent.
     pub(super) dropped: Spans,
+    /// The same for who reads downwards.
+    pub(super) dropped_down: Spans,
     /// What holds the log back.
     pub(super) holes: Spans,
     /// What is older than what is visible.
@@ -90,6 +92,8 @@ pub(super) struct Log {
     /// How often the store had no room for it.
     crowded: u32,
     pub(super) owed: Spans,
+    /// The same, range by range, and whether each is read downwards.
+    pub(super) readers: Vec<(Span, bool)>,
     /// What is being asked for.
     pub(super) in_flight: Spans,
     /// About how many bytes a record takes.
@@ -114,6 +118,7 @@ impl Log {
             early: Vec::new(),
             crowded: 0,
             owed: Spans::default(),
+            readers: Vec::new(),
             in_flight: Spans::default(),
             per_seq: FIRST_GUESS,
             raised: 1,
@@ -237,29 +242,36 @@ impl Log {
         missing
     }
 
-    /// What readers wait for below the floor, and is not under way: the beginning of each range, about as much as one request
-    /// brings, for the reader says itself when it wants more.
-    fn dropped(&self) -> Spans {
-        let mut dropped = Spans::default();
-        let Some(below) = Span::new(1, self.own.floor.max(self.raised).saturating_sub(1)) else {
-            return dropped;
-        };
-        for owed in self.owed.iter().filter_map(|owed| below.meet(owed)) {
-            // Who reads downwards wants a window behind what it names.
-            let most = (LENT / self.per_seq.max(1)).max(2 * WINDOW);
+    /// What readers wait for below the floor, and is not under way: of each range the end at which it is read, upwards and
+    /// downwards; about as much as one request brings, for the reader says itself when it wants more.
+    fn dropped(&self) -> (Spans, Spans) {
+        let (mut up, mut down) = (Spans::default(), Spans::default());
+        let most = (LENT / self.per_seq.max(1)).max(1);
+        let below = Span::new(1, self.own.floor.max(self.raised).saturating_sub(1));
+        let readers =
+            self.readers.iter().filter_map(|(owed, downwards)| Some((below?.meet(*owed)?, *downwards)));
+        for (owed, downwards) in readers {
+            if downwards {
+                // No more than an answer can hold, for that begins with the lowest.
+                down.add(Span { from: owed.from.max((owed.to + 1).saturating_sub(most)), to: owed.to });
+                continue;
+            }
             let to = owed.to.min(owed.from.saturating_add(most - 1));
             // Widened to a whole window, or else its end might lie within a batch; no batch lies on both sides of a floor.
-            let to = to.max(owed.from.saturating_add(WINDOW - 1)).min(below.to);
-            dropped.add(Span { from: owed.from, to });
+            let to = to.max(owed.from.saturating_add(WINDOW - 1)).min(below.map_or(to, |below| below.to));
+            up.add(Span { from: owed.from, to });
         }
-        dropped.remove_all(&self.in_flight);
-        dropped
+        up.remove_all(&self.in_flight);
+        down.remove_all(&self.in_flight);
+        down.remove_all(&up);
+        (up, down)
     }
 
     /// What is wanted and not under way, up to `top`.
     pub(super) fn wants(&mut self, top: u64, now: Instant) -> Wants {
         let mut missing = self.missing(top, now);
-        let mut wants = Wants { dropped: self.dropped(), ..Wants::default() };
+        let (dropped, dropped_down) = self.dropped();
+        let mut wants = Wants { dropped, dropped_down, ..Wants::default() };
         for owed in self.owed.iter().filter_map(|owed| owed.meet(Span { from: 1, to: top })) {
             for hole in missing.within(owed).iter() {
                 // Widened to a whole window, or else its end might lie within a batch.

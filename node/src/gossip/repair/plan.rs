@@ -172,6 +172,7 @@ impl Repair {
                 && log.in_flight.is_empty()
                 && found.owed.is_empty()
                 && found.dropped.is_empty()
+                && found.dropped_down.is_empty()
                 && found.holes.is_empty()
                 && found.backfill.is_empty()
             {
@@ -198,10 +199,14 @@ impl Repair {
             .iter()
             .flat_map(|(key, wants)| wants.dropped.iter().map(move |span| job(key, span, false, false)))
             .map(|job| Job { lent: true, ..job });
+        let downwards = wants
+            .iter()
+            .flat_map(|(key, wants)| wants.dropped_down.iter().map(move |span| job(key, span, true, false)))
+            .map(|job| Job { lent: true, ..job });
         let holes = wants
             .iter()
             .flat_map(|(key, wants)| wants.holes.iter().map(move |span| job(key, span, false, true)));
-        let mut jobs: Vec<Job> = owed.chain(holes).chain(dropped).collect();
+        let mut jobs: Vec<Job> = owed.chain(holes).chain(dropped).chain(downwards).collect();
         for (key, wants) in wants.iter().rev() {
             // What was never met is urgent: its newest batch is where the log starts here.
             let urgent = self.logs.get(key).is_some_and(|log| log.own.head == 0);

@@ -16,6 +16,10 @@ fn span(from: u64, to: u64) -> Span {
     Span { from, to }
 }
 
+fn owed(from: u64, to: u64) -> Owed {
+    Owed { log: LOG, span: span(from, to), newest_first: false }
+}
+
 fn told(head: u64, floor: u64, missing: &[(u64, u64)]) -> Summary {
     Summary { log: LOG, head, floor, missing: missing.to_vec(), forked: None, proof: None }
 }
@@ -104,7 +108,7 @@ fn spans(asked: &[Asked]) -> Vec<(u64, u64)> {
 fn it_asks_for_owed_ranges_then_holes_then_what_is_old() {
     let mut bench = Bench::new();
     bench.handle(Event::Own(LOG, holds(30_000, 32_000, &[(1, 20_000), (30_001, 30_500)])));
-    bench.handle(Event::Owed(vec![(LOG, span(5_000, 5_100)), (LOG, span(700, 800))]));
+    bench.handle(Event::Owed(vec![owed(5_000, 5_100), owed(700, 800)]));
     bench.now += Duration::from_secs(1);
     (1..=9).for_each(|peer| bench.connect(peer, vec![told(32_000, 1, &[])]));
     let asked = bench.asks(200);
@@ -113,6 +117,59 @@ fn it_asks_for_owed_ranges_then_holes_then_what_is_old() {
     let backfill: Vec<(u64, u64)> = spans(&asked)[3..].to_vec();
     assert_eq!(backfill[0].1, 20_000, "the newest of what is old first: {backfill:?}");
     assert!(backfill.windows(2).all(|pair| pair[1].1 < pair[0].0), "downwards: {backfill:?}");
+}
+
+/// Readers of what was dropped here, upwards and downwards: each is brought what it reads next, and nothing twice.
+#[test]
+fn it_fetches_what_was_dropped_once_from_the_end_at_which_it_is_read() {
+    let mut bench = Bench::new();
+    bench.handle(Event::Own(LOG, Own { floor: 90_001, ..holds(100_000, 100_000, &[]) }));
+    (1..=3).for_each(|peer| bench.connect(peer, vec![told(100_000, 1, &[])]));
+    let down = |from, to| Owed { newest_first: true, ..owed(from, to) };
+    let wishes =
+        [owed(1, 100_000), owed(20_001, 90_000), down(1, 90_000), down(1, 90_000), down(50_000, 60_000)];
+    let (mut seen, mut first) = (Spans::default(), Vec::new());
+    for _ in 0..8 {
+        bench.handle(Event::Owed(wishes.to_vec()));
+        for asked in bench.asks(50) {
+            assert!(seen.within(asked.span).is_empty(), "{asked:?} is under way: {seen:?}");
+            seen.add(asked.span);
+            first.push((asked.span.from, asked.span.to));
+        }
+    }
+    // A record is thought to take 512 bytes yet.
+    first.sort_unstable();
+    assert_eq!(first, [(1, 1_024), (20_001, 21_024), (58_977, 60_000), (88_977, 90_000)]);
+    bench.handle(Event::Owed(vec![down(1, 100), owed(20_500, 90_000)]));
+    assert_eq!(spans(&bench.asks(200)), [(21_025, 21_523)], "the rest is under way for others");
+}
+
+/// Few and large records: an answer begins with the lowest, so no more are asked for than it can hold.
+#[test]
+fn it_asks_for_no_more_below_than_an_answer_holds() {
+    let mut bench = Bench::new();
+    bench.handle(Event::Own(LOG, Own { floor: 901, ..holds(1_000, 1_000, &[]) }));
+    bench.connect(1, vec![told(1_000, 1, &[])]);
+    let mut lowest = 1_024;
+    for _ in 0..8 {
+        bench.handle(Event::Owed(vec![Owed { newest_first: true, ..owed(1, 900) }]));
+        let asked = bench.asks(200);
+        let [asked] = asked[..] else { panic!("{asked:?}") };
+        assert_eq!(asked.span.to, 900);
+        lowest = asked.span.count();
+        // Eight records of 128 KiB fill an answer.
+        let pieces: Vec<Piece> = (asked.span.from..=900)
+            .take(8)
+            .map(|seq| Piece { span: span(seq, seq), bytes: 128 << 10, time: 1_000, outcome: Outcome::Old })
+            .collect();
+        let held = told(1_000, 1, &[]);
+        let more = lowest > 8;
+        bench.handle(Event::Answered { id: asked.id, held: Some(&held), more, pieces: &pieces });
+        if !more {
+            break;
+        }
+    }
+    assert!(lowest <= 8, "{lowest} are asked for still");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use anode_shared::cursor::{Cursor, Marks, WHOLE};
 use anode_shared::ids::LogKey;
 
 use super::store::{Batch, Store};
+use crate::gossip::repair::Owed;
 use crate::gossip::spans::Span;
 use crate::store::order::Heads;
 use crate::store::place::{Behind, Place, Take};
@@ -137,13 +138,13 @@ impl Reader {
     }
 
     /// What it waits for, but for what was lent to it.
-    pub(super) fn owed(&self, store: &Store, lent: &Lent) -> Vec<(LogKey, Span)> {
+    pub(super) fn owed(&self, store: &Store, lent: &Lent) -> Vec<Owed> {
         let lacks = |key: &LogKey| {
             let (mut from, to) = self.place.owed(*key)?;
             while let Some(batch) = holding(lent, *key, from) {
                 from = batch.span.to + 1;
             }
-            Some((*key, Span::new(from, to)?))
+            Some(Owed { log: *key, span: Span::new(from, to)?, newest_first: false })
         };
         store.order.logs.keys().filter_map(lacks).collect()
     }

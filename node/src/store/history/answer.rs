@@ -10,8 +10,8 @@ use anode_shared::frames::{Gap, GapReason};
 use anode_shared::ids::LogKey;
 use anode_shared::time::Micros;
 
-use super::walk::{Key, Walk};
-use super::{Direction, History, HistoryError, Token};
+use super::walk::{Key, Lies, Walk};
+use super::{Direction, History, HistoryError, Token, VERSION};
 use crate::store::index::Stored;
 use crate::store::loaded::Loaded;
 use crate::store::read::{Flags, is_wanted};
@@ -24,18 +24,37 @@ const PAGE_BYTES: usize = 16 << 20;
 /// How many batches and records a page passes at least, however slow the disk is: else a question might never end.
 const LEAST_STEPS: u32 = 1_024;
 
+/// The seqs of a log that are to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) low: u64,
+    pub(super) high: u64,
+    /// A time that does not come behind what is left to be shown.
+    pub(super) bound: Micros,
+}
+
+/// What became of a walk that stood at a batch.
+pub(super) enum Entered {
+    /// It goes on, or is at its end.
+    On(Option<Walk>),
+    /// A peer is to lend the batch, and did not in time.
+    Late(Walk),
+}
+
 /// Records: their batch, and their place in it.
 pub(super) type Shown = Vec<(Arc<Loaded>, usize)>;
 
 /// A question being answered.
 pub(super) struct Answer<'a> {
-    shared: &'a Shared,
-    ask: &'a History<'a>,
+    pub(super) shared: &'a Shared,
+    pub(super) ask: &'a History<'a>,
     /// The moment that all pages show, and the same as a cursor.
     moment: u64,
     pub(super) cursor: Cursor,
     /// The seqs of each log that are to be shown.
-    ranges: BTreeMap<LogKey, (u64, u64)>,
+    pub(super) ranges: BTreeMap<LogKey, Range>,
+    /// Since when pages have waited for peers in vain.
+    pub(super) waits: Option<Micros>,
     flags: Flags,
     pub(super) gaps: BTreeMap<(LogKey, u64), Gap>,
 }
@@ -54,8 +73,16 @@ impl<'a> Answer<'a> {
             finished.for_each(|((origin, shard), mark)| cursor.set_done(origin, shard, mark));
             (order.next, heads)
         };
-        let mut answer =
-            Self { shared, ask, moment, cursor, ranges: BTreeMap::new(), flags: None, gaps: BTreeMap::new() };
+        let mut answer = Self {
+            shared,
+            ask,
+            moment,
+            cursor,
+            ranges: BTreeMap::new(),
+            waits: None,
+            flags: None,
+            gaps: BTreeMap::new(),
+        };
         for (key, head) in heads {
             answer.name_fork(key, head);
             let range = answer.range(key, head)?;
@@ -70,8 +97,11 @@ impl<'a> Answer<'a> {
         // Clients may make tokens up: nothing is looked for behind what this node has heard of.
         let known =
             |key: &LogKey, high: u64| high.min(order.logs.get(key).map_or(u64::MAX - 1, |log| log.head));
-        let ranges = token.ranges.into_iter().map(|(key, low, high)| (key, (low.max(1), known(&key, high))));
-        let ranges = ranges.filter(|(_, (low, high))| low <= high).collect();
+        let ranges = token
+            .ranges
+            .into_iter()
+            .map(|(key, bound, low, high)| (key, Range { low: low.max(1), high: known(&key, high), bound }));
+        let ranges = ranges.filter(|(_, range)| range.low <= range.high).collect();
         drop(order);
         Self {
             shared,
@@ -79,6 +109,7 @@ impl<'a> Answer<'a> {
             moment: token.moment,
             cursor: token.cursor,
             ranges,
+            waits: token.waits,
             flags: None,
             gaps: BTreeMap::new(),
         }
@@ -87,8 +118,8 @@ impl<'a> Answer<'a> {
     pub(super) fn walk(&mut self) -> Result<(Shown, Option<String>), HistoryError> {
         let (mut records, mut bytes, mut steps) = (Vec::new(), 0, 0);
         let mut heap = BinaryHeap::new();
-        for (key, (low, high)) in self.ranges.clone() {
-            heap.extend(if self.asc() { self.next(key, low, high) } else { self.previous(key, high, low) }?);
+        for (key, Range { low, high, bound }) in self.ranges.clone() {
+            heap.extend(self.go(key, if self.asc() { low } else { high }, bound)?);
         }
         while let Some(mut walk) = heap.pop() {
             if self.is_beyond(&walk) {
@@ -98,10 +129,16 @@ impl<'a> Answer<'a> {
             steps += 1;
             if late || records.len() >= self.ask.limit || bytes >= PAGE_BYTES {
                 heap.push(walk);
-                return Ok((records, Some(self.token(&heap))));
+                return Ok((records, Some(self.token(&heap, false))));
             }
             match walk.batch.take() {
-                None => heap.extend(self.load(walk)?),
+                None => match self.load(walk, &heap)? {
+                    Entered::On(walk) => heap.extend(walk),
+                    Entered::Late(walk) => {
+                        heap.push(walk);
+                        return Ok((records, Some(self.token(&heap, true))));
+                    }
+                },
                 Some((batch, index)) => {
                     if self.is_shown(&batch, index) {
                         // A page holds whole batches in memory, however little of them it shows.
@@ -117,19 +154,18 @@ impl<'a> Answer<'a> {
     }
 
     /// The token of the page that goes on where these walks stand.
-    fn token(&self, walks: &BinaryHeap<Walk>) -> String {
-        let ranges = walks.iter().filter_map(|walk| {
-            let (low, high) = *self.ranges.get(&walk.key)?;
-            let (_, _, next) = walk.at;
-            Some(if self.asc() { (walk.key, low.max(next), high) } else { (walk.key, low, high.min(next)) })
-        });
-        let (ranges, cursor) = (ranges.collect(), self.cursor.clone());
-        let token =
-            Token { version: 1, fingerprint: self.ask.fingerprint, moment: self.moment, cursor, ranges };
-        token.text()
+    fn token(&self, walks: &BinaryHeap<Walk>, late: bool) -> String {
+        let left = walks.iter().filter_map(|walk| Some((walk.key, walk.left(*self.ranges.get(&walk.key)?))));
+        let left: BTreeMap<LogKey, Range> = left.collect();
+        // Who waits for a peer has waited since the last page, unless that one ended elsewhere.
+        let since = self.waits.filter(|_| left == self.ranges);
+        let waits = late.then(|| since.unwrap_or_else(|| (self.shared.options.clock)()));
+        let ranges = left.into_iter().map(|(key, range)| (key, range.bound, range.low, range.high)).collect();
+        let (cursor, fingerprint, moment) = (self.cursor.clone(), self.ask.fingerprint, self.moment);
+        Token { version: VERSION, fingerprint, moment, cursor, waits, ranges }.text()
     }
 
-    fn asc(&self) -> bool {
+    pub(super) fn asc(&self) -> bool {
         self.ask.direction == Direction::Asc
     }
 
@@ -158,12 +194,12 @@ impl<'a> Answer<'a> {
             Some(Seen::Done | Seen::FromHead) => return,
         };
         if from <= head {
-            self.gaps.insert((key, from), Gap { log: key, from, to: head, reason: GapReason::Forked });
+            self.name(key, from, head, GapReason::Forked);
         }
     }
 
     /// The lowest and the highest seq of a log that may be shown.
-    fn range(&self, key: LogKey, head: u64) -> io::Result<Option<(u64, u64)>> {
+    fn range(&self, key: LogKey, head: u64) -> io::Result<Option<Range>> {
         let after = match self.ask.after.map(|cursor| cursor.seen(key, self.shared.shard(key))) {
             None => 0,
             Some(Seen::UpTo(seq)) => seq,
@@ -177,12 +213,20 @@ impl<'a> Answer<'a> {
         if let Some(until) = self.ask.until {
             high = self.last_until(key, until, high)?;
         }
-        Ok((low <= high).then_some((low, high)))
+        let bound = if self.asc() { 0 } else { self.newest(key).unwrap_or(Micros::MAX) };
+        Ok((low <= high).then_some(Range { low, high, bound }))
     }
 
     /// The lowest seq that may lie at or behind a time. What is missing just before it may lie there too.
     fn first_since(&self, key: LogKey, since: Micros, low: u64, high: u64) -> io::Result<u64> {
-        let Some(seq) = self.seq_at(key, since)? else { return Ok(high + 1) };
+        let Some(seq) = self.seq_at(key, since)? else {
+            // What is left is older. Where nothing is left, what was dropped may not be.
+            return Ok(if self.newest(key).is_some_and(|newest| newest >= since) { low } else { high + 1 });
+        };
+        let here = self.shared.find(key, seq, Direction::Asc)?;
+        if here.is_some_and(|(.., stored)| stored.first <= seq && stored.time_first < since) {
+            return Ok(seq.max(low));
+        }
         let before = seq.checked_sub(1).filter(|before| *before >= low);
         let ends = before
             .map_or(Ok(None), |before| self.shared.find(key, before, Direction::Desc))?
@@ -216,64 +260,96 @@ impl<'a> Answer<'a> {
         } else {
             (stored.time_last, stored.key, stored.last)
         };
-        let direction = self.ask.direction;
-        Walk { key: stored.key, at, batch: None, counted: false, stored, segment, number, direction }
+        let (direction, lies) = (self.ask.direction, Lies::Here(segment, number, stored));
+        Walk { key: stored.key, at, batch: None, counted: false, lies, direction }
     }
 
-    /// Goes up the log to the batch that holds `seq`, or the next one, and names what is missing between.
-    fn next(&mut self, key: LogKey, seq: u64, high: u64) -> io::Result<Option<Walk>> {
+    /// Goes along the log from `seq` on; nothing there comes before `bound`.
+    pub(super) fn go(&mut self, key: LogKey, seq: u64, bound: Micros) -> io::Result<Option<Walk>> {
+        let Some(Range { low, high, .. }) = self.ranges.get(&key).copied() else { return Ok(None) };
+        if self.asc() { self.next(key, seq, high, bound) } else { self.previous(key, seq, low, bound) }
+    }
+
+    /// Goes up the log to the batch that holds `seq`, or the next one that is here or that a peer may lend, and names what is
+    /// missing between.
+    fn next(&mut self, key: LogKey, seq: u64, high: u64, bound: Micros) -> io::Result<Option<Walk>> {
         if seq > high {
             return Ok(None);
         }
         let found = self.shared.find(key, seq, Direction::Asc)?.filter(|(.., stored)| stored.first <= high);
         let missing_to = found.as_ref().map_or(high, |(.., stored)| stored.first.saturating_sub(1));
-        if seq <= missing_to {
-            self.name_gaps(key, seq, missing_to);
+        if seq <= missing_to
+            && let Some(walk) = self.lent(key, seq, missing_to, bound)
+        {
+            return Ok(Some(walk));
         }
         Ok(found.map(|(segment, number, stored)| self.walk_at(segment, number, stored)))
     }
 
     /// Goes down the log to the batch that holds `seq`, or the one before.
-    fn previous(&mut self, key: LogKey, seq: u64, low: u64) -> io::Result<Option<Walk>> {
+    fn previous(&mut self, key: LogKey, seq: u64, low: u64, bound: Micros) -> io::Result<Option<Walk>> {
         if seq < low {
             return Ok(None);
         }
         let found = self.shared.find(key, seq, Direction::Desc)?.filter(|(.., stored)| stored.last >= low);
         let missing_from = found.as_ref().map_or(low, |(.., stored)| stored.last.saturating_add(1));
-        if missing_from <= seq {
-            self.name_gaps(key, missing_from, seq);
+        if missing_from <= seq
+            && let Some(walk) = self.lent(key, missing_from, seq, bound)
+        {
+            return Ok(Some(walk));
         }
         Ok(found.map(|(segment, number, stored)| self.walk_at(segment, number, stored)))
     }
 
-    fn name_gaps(&mut self, key: LogKey, from: u64, to: u64) {
+    pub(super) fn name_gaps(&mut self, key: LogKey, from: u64, to: u64) {
         let mut from = from;
         while from <= to && to < u64::MAX {
             let missing = self.shared.missing(key, from, to);
-            self.gaps.insert((key, from), Gap { log: key, from, to: missing.to, reason: missing.reason });
+            self.name(key, from, missing.to, missing.reason);
             from = missing.to + 1;
         }
     }
 
+    /// Names a gap.
+    pub(super) fn name(&mut self, log: LogKey, from: u64, to: u64, reason: GapReason) {
+        self.gaps.insert((log, from), Gap { log, from, to, reason });
+    }
+
     /// Loads the batch that a walk stands at, or passes it where it holds nothing that is wanted.
-    fn load(&mut self, walk: Walk) -> io::Result<Option<Walk>> {
-        let hidden = walk.stored.late.is_some_and(|late| late >= self.moment);
-        if hidden {
+    fn load(&mut self, walk: Walk, others: &BinaryHeap<Walk>) -> io::Result<Entered> {
+        match &walk.lies {
+            Lies::Here(segment, number, stored) => {
+                let (segment, number, stored) = (segment.clone(), *number, *stored);
+                self.load_stored(walk, &segment, number, stored).map(Entered::On)
+            }
+            Lies::Lent(seeking) => {
+                let seeking = *seeking;
+                self.borrow(walk, seeking, others)
+            }
+        }
+    }
+
+    fn load_stored(
+        &mut self,
+        walk: Walk,
+        segment: &Segment,
+        number: u32,
+        stored: Stored,
+    ) -> io::Result<Option<Walk>> {
+        let Stored { key, first, last, .. } = stored;
+        if stored.late.is_some_and(|late| late >= self.moment) {
             // It came after the first page: what that did not have, the later ones have not either.
-            let Stored { key, first, last, .. } = walk.stored;
-            let reason = GapReason::Unreachable;
-            self.gaps.insert((key, first), Gap { log: key, from: first, to: last, reason });
+            self.name(key, first, last, GapReason::Unreachable);
+            return self.beyond_batch(&walk, first, last);
         }
-        if hidden || !is_wanted(&walk.segment, walk.number, self.ask.topics, &mut self.flags)? {
-            return self.beyond_batch(&walk);
+        if !is_wanted(segment, number, self.ask.topics, &mut self.flags)? {
+            return self.beyond_batch(&walk, first, last);
         }
-        let batch = match self.shared.load_stored(&walk.segment, &walk.stored) {
+        let batch = match self.shared.load_stored(segment, &stored) {
             Ok(batch) => batch,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let Stored { key, first, last, .. } = walk.stored;
-                let reason = GapReason::Corrupt;
-                self.gaps.insert((key, first), Gap { log: key, from: first, to: last, reason });
-                return self.beyond_batch(&walk);
+                self.name(key, first, last, GapReason::Corrupt);
+                return self.beyond_batch(&walk, first, last);
             }
             Err(error) => return Err(error),
         };
@@ -285,10 +361,15 @@ impl<'a> Answer<'a> {
     }
 
     /// Stands at a record, or the next one in the walk's direction that this page may show.
-    fn settle(&mut self, mut walk: Walk, batch: Arc<Loaded>, index: usize) -> io::Result<Option<Walk>> {
+    pub(super) fn settle(
+        &mut self,
+        mut walk: Walk,
+        batch: Arc<Loaded>,
+        index: usize,
+    ) -> io::Result<Option<Walk>> {
         let key: Key = (batch.record(index).time, walk.key, batch.seq(index));
-        let (low, high) = self.ranges.get(&walk.key).copied().unwrap_or((1, 0));
-        if key.2 < low || key.2 > high {
+        let shown = self.ranges.get(&walk.key).is_some_and(|range| (range.low..=range.high).contains(&key.2));
+        if !shown {
             return self.step(walk, batch, index);
         }
         walk.at = key;
@@ -305,16 +386,13 @@ impl<'a> Answer<'a> {
         };
         match next {
             Some(next) => self.settle(walk, batch, next),
-            None => self.beyond_batch(&walk),
+            None => self.beyond_batch(&walk, batch.header().first, batch.header().last()),
         }
     }
 
-    fn beyond_batch(&mut self, walk: &Walk) -> io::Result<Option<Walk>> {
-        let Some((low, high)) = self.ranges.get(&walk.key).copied() else { return Ok(None) };
-        if self.asc() {
-            self.next(walk.key, walk.stored.last + 1, high)
-        } else {
-            walk.stored.first.checked_sub(1).map_or(Ok(None), |seq| self.previous(walk.key, seq, low))
-        }
+    /// Goes on behind a batch.
+    fn beyond_batch(&mut self, walk: &Walk, first: u64, last: u64) -> io::Result<Option<Walk>> {
+        let (bound, ..) = walk.at;
+        self.go(walk.key, if self.asc() { last + 1 } else { first.saturating_sub(1) }, bound)
     }
 }

@@ -159,6 +159,7 @@ pub(in crate::store) fn history(
             fingerprint: 7,
             keep: &|_, _| true,
             deadline: Instant::now() + Duration::from_secs(5),
+            lend_until: None,
         };
         let answer = store.history(&ask).unwrap();
         assert!(answer.records.len() <= limit);

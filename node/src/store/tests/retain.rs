@@ -70,6 +70,7 @@ fn one_page(store: &Store, direction: Direction, page: Option<&str>) -> Page {
         fingerprint: 7,
         keep: &|_, _| true,
         deadline: std::time::Instant::now() + Duration::from_secs(5),
+        lend_until: None,
     };
     store.history(&ask).unwrap()
 }

@@ -10,6 +10,7 @@ use super::account::Account;
 use super::node::{Break, Life, Retention, poll};
 use super::world::{Acked, Message, What, World};
 use crate::gossip::repair::Event;
+use crate::gossip::serve;
 use crate::gossip::spans::Span;
 use crate::store::NewRecord;
 
@@ -120,8 +121,7 @@ impl World {
         }
         life.driven.turn();
         let (own, horizon) = (life.own_batches(), life.store.horizon());
-        let wishes = life.store.wishes().into_iter();
-        let wishes = wishes.filter_map(|(key, from, to)| Some((key, Span::new(from, to)?))).collect();
+        let wishes = life.store.wishes().into_iter().filter_map(serve::owed).collect();
         let beacon = (life.next_beacon <= millis).then(|| {
             life.next_beacon = millis + BEACON;
             life.beacon(lives, wall)

@@ -1,0 +1,192 @@
+//! What a question about history gets from peers: records that this node dropped, as far as somebody has them.
+
+use std::collections::BinaryHeap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anode_shared::frames::GapReason;
+use anode_shared::ids::LogKey;
+use anode_shared::time::Micros;
+
+use super::Direction;
+use super::answer::{Answer, Entered};
+use super::walk::{Lies, Walk};
+use crate::store::acceptance::MOST_AHEAD;
+use crate::store::halves::Halves;
+use crate::store::loaded::Loaded;
+use crate::store::peers::Wish;
+
+/// How often what a peer is to lend is looked for.
+const LOOK: Duration = Duration::from_millis(10);
+/// How many other logs are asked for beside the one that holds all up: about as much as what is lent may take in memory.
+const BESIDE: usize = 8;
+
+impl Answer<'_> {
+    /// The walk to the next of a range missing here that a peer may lend. What lies before it is named, or all where there is none.
+    pub(super) fn lent(&mut self, key: LogKey, from: u64, to: u64, bound: Micros) -> Option<Walk> {
+        let Some((first, last)) = self.lenders(key, from, to) else {
+            self.name_gaps(key, from, to);
+            return None;
+        };
+        let (asc, waits) = (self.asc(), self.may_wait());
+        if from < first && (asc || !waits) {
+            self.name_gaps(key, from, first - 1);
+        }
+        if last < to && (!asc || !waits) {
+            self.name_gaps(key, last + 1, to);
+        }
+        if waits {
+            let at = (bound, key, if asc { first } else { last });
+            let (lies, direction) = (Lies::Lent(None), self.ask.direction);
+            return Some(Walk { key, at, batch: None, counted: false, lies, direction });
+        }
+        self.name(key, first, last, GapReason::Unreachable);
+        None
+    }
+
+    /// The first and the last seq of a range that this node dropped and somebody may lend.
+    fn lenders(&self, key: LogKey, from: u64, to: u64) -> Option<(u64, u64)> {
+        let to = to.min(self.dropped(key)?);
+        if from > to {
+            return None;
+        }
+        let ends = self.shared.holders.ends_of(key, from, to);
+        // What was lent lies here for a while, whoever is there.
+        let here = self.shared.lent(key, if self.asc() { from } else { to });
+        let here = here.map(|batch| (batch.header().first.max(from), batch.header().last().min(to)));
+        ends.into_iter().chain(here).reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+    }
+
+    /// The highest seq of a log that this node dropped.
+    fn dropped(&self, key: LogKey) -> Option<u64> {
+        self.shared.order().logs.get(&key)?.floor.checked_sub(1)
+    }
+
+    /// Whether peers are asked: not once nothing came for as long as a reader waits.
+    fn may_wait(&self) -> bool {
+        if self.ask.lend_until.is_some_and(|until| until <= Instant::now()) {
+            return false;
+        }
+        let patience = Micros::try_from(self.shared.options.gap_after.as_micros()).unwrap_or(Micros::MAX);
+        let now = (self.shared.options.clock)();
+        self.waits.is_none_or(|since| now.saturating_sub(since) < patience)
+    }
+
+    /// Of a log of which nothing is left here a time that none of its records comes behind.
+    pub(super) fn newest(&self, key: LogKey) -> Option<Micros> {
+        let order = self.shared.order();
+        let log = order.logs.get(&key).filter(|log| log.floor > log.head)?;
+        // Of some it is not known when they grew.
+        Some(if log.grew == 0 { Micros::MAX } else { log.grew.saturating_add(MOST_AHEAD) })
+    }
+
+    /// Gets the batch that a walk stands at from a peer, or goes on where nobody has it.
+    pub(super) fn borrow(
+        &mut self,
+        mut walk: Walk,
+        seeking: Option<Halves>,
+        others: &BinaryHeap<Walk>,
+    ) -> io::Result<Entered> {
+        let (bound, key, seq) = walk.at;
+        let to = seeking.map_or(seq, |halves| halves.high.saturating_sub(1).max(seq));
+        let mut first = true;
+        loop {
+            let Some(next) = self.shared.next_of(key, seq, to) else {
+                let Some(mut halves) = seeking else { return self.go(key, seq, bound).map(Entered::On) };
+                halves.lacks();
+                return self.seek_on(walk, halves).map(Entered::On);
+            };
+            if let Some(batch) = self.shared.lent(key, next) {
+                return self.enter(walk, seeking, batch).map(Entered::On);
+            }
+            walk.at = (bound, key, next);
+            self.wish(&walk, seeking.is_some());
+            if std::mem::take(&mut first) {
+                self.wish_beside(others);
+            }
+            if Instant::now() >= self.ask.deadline {
+                return Ok(Entered::Late(walk));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Asks for what a walk stands at, and for what follows.
+    fn wish(&self, walk: &Walk, seeking: bool) {
+        let (_, key, seq) = walk.at;
+        let Some(range) = self.ranges.get(&key) else { return };
+        let floor = self.dropped(key).map_or(1, |last| last + 1);
+        let mut peers = self.shared.for_peers();
+        let now = self.shared.moment();
+        if seeking {
+            return peers.wishes.wish(key, seq, seq, now);
+        }
+        if self.asc() {
+            return peers.wishes.wish(key, seq, range.high.max(seq), now);
+        }
+        // Where no batch is known to end there, it may end above.
+        if seq + 1 < floor && peers.borrowed.holding(key, seq + 1).is_none() {
+            peers.wishes.wish(key, seq, seq, now);
+        }
+        let from = range.low.min(seq);
+        peers.wishes.add(Wish { log: key, from, to: seq, newest_first: true }, now);
+    }
+
+    /// Asks for what other walks stand at too: which goes on first is known once all have it.
+    fn wish_beside(&self, others: &BinaryHeap<Walk>) {
+        let mut lent: Vec<&Walk> = others.iter().filter(|walk| walk.is_lent()).collect();
+        lent.sort_unstable_by(|one, other| other.cmp(one));
+        let now = self.shared.moment();
+        let mut peers = self.shared.for_peers();
+        for (_, key, seq) in lent.into_iter().take(BESIDE).map(|walk| walk.at) {
+            if peers.borrowed.holding(key, seq).is_none() {
+                peers.wishes.wish(key, seq, seq, now);
+            }
+        }
+    }
+
+    /// Stands at the batch that a peer lent, unless the range of times begins elsewhere.
+    fn enter(&mut self, walk: Walk, seeking: Option<Halves>, batch: Arc<Loaded>) -> io::Result<Option<Walk>> {
+        let (_, key, seq) = walk.at;
+        if let Some(mut halves) = seeking {
+            halves.saw(&batch);
+            return self.seek_on(walk, halves);
+        }
+        if let Some(halves) = self.halves(key, &batch) {
+            return self.seek_on(walk, halves);
+        }
+        let index = usize::try_from(seq - batch.header().first).unwrap_or(usize::MAX);
+        self.settle(walk, batch, index)
+    }
+
+    /// Where to look for the beginning of the range of times, if a batch lies before it as a whole.
+    fn halves(&self, key: LogKey, batch: &Loaded) -> Option<Halves> {
+        let (range, header) = (self.ranges.get(&key)?, batch.header());
+        match self.ask.direction {
+            Direction::Asc => {
+                let since = self.ask.since.filter(|since| header.time_last < *since)?;
+                let end = range.high.min(self.dropped(key)?);
+                Some(Halves::new(since, header.last() + 1, end.max(header.last()) + 1))
+            }
+            Direction::Desc => {
+                let until = self.ask.until.filter(|until| header.time_first >= *until)?;
+                Some(Halves::new(until, range.low.min(header.first), header.first))
+            }
+        }
+    }
+
+    /// Looks on for where the range of times begins, or goes on from there.
+    fn seek_on(&mut self, mut walk: Walk, halves: Halves) -> io::Result<Option<Walk>> {
+        let (bound, key, _) = walk.at;
+        match halves.probe() {
+            Some(probe) => {
+                walk.at = (bound, key, probe);
+                walk.lies = Lies::Lent(Some(halves));
+                Ok(Some(walk))
+            }
+            None if self.asc() => self.go(key, halves.low, bound),
+            None => self.go(key, halves.newer.saturating_sub(1), bound),
+        }
+    }
+}
