@@ -26,7 +26,7 @@ use anode_shared::time::Micros;
 
 use super::dice::Dice;
 use super::rates::Rates;
-use super::spans::{Span, Spans, total};
+use super::spans::total;
 use brought::Brought;
 pub use events::{Effect, Event, Outcome, Owed, Piece};
 use log::Log;

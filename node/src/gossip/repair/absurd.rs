@@ -7,6 +7,7 @@ use anode_shared::repair::{Answer, Ask, Question, Summaries};
 use ed25519_dalek::SigningKey;
 
 use super::*;
+use crate::gossip::spans::{Span, Spans};
 
 /// Numbers at which sums and ranges break.
 const EDGES: [u64; 18] = [
@@ -180,7 +181,9 @@ impl Absurd {
                 let mut owed = Vec::new();
                 for _ in 0..self.dice.below(4) {
                     let key = self.key();
-                    owed.extend(self.spans(1, u64::MAX - 1).iter().map(|span| (key, span)));
+                    let newest_first = self.dice.below(2) == 0;
+                    let spans = self.spans(1, u64::MAX - 1);
+                    owed.extend(spans.iter().map(|span| Owed { log: key, span, newest_first }));
                 }
                 self.handle(Event::Owed(owed));
             }

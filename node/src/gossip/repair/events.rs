@@ -40,6 +40,17 @@ pub struct Piece {
     pub outcome: Outcome,
 }
 
+/// A range of a log that somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owed {
+    /// The log.
+    pub log: LogKey,
+    /// The seqs.
+    pub span: Span,
+    /// Whether they are read from the last one down.
+    pub newest_first: bool,
+}
+
 /// What happened.
 #[derive(Debug, Clone)]
 pub enum Event<'a> {
@@ -58,7 +69,7 @@ pub enum Event<'a> {
     /// The store knows a log no more; it may be wanted again.
     Gone(LogKey),
     /// What readers wait for, all of it.
-    Owed(Vec<(LogKey, Span)>),
+    Owed(Vec<Owed>),
     /// Something of an origin came by gossip.
     Gossiped(Origin),
     /// A comparison was answered. `proven` holds the heads whose proofs were checked.

@@ -5,6 +5,7 @@ use anode_shared::ids::Hash;
 use anode_shared::repair::Summaries;
 
 use super::*;
+use crate::gossip::spans::{Span, Spans};
 
 const LOG: LogKey = LogKey { log: LogId(5 << 32), origin: Origin([200; 32]) };
 
