@@ -370,6 +370,4 @@ impl Repair {
 }
 
 #[cfg(test)]
-mod absurd;
-#[cfg(test)]
 mod tests;

@@ -613,4 +613,5 @@ fn it_takes_no_log_for_old_because_one_of_another_shard_is_newer() {
     }
 }
 
+mod absurd;
 mod hostile;

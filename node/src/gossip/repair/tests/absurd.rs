@@ -6,7 +6,7 @@ use anode_shared::ids::Hash;
 use anode_shared::repair::{Answer, Ask, Question, Summaries};
 use ed25519_dalek::SigningKey;
 
-use super::*;
+use super::super::*;
 use crate::gossip::spans::{Span, Spans};
 
 /// Numbers at which sums and ranges break.
