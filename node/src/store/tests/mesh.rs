@@ -14,7 +14,9 @@ use crate::store::*;
 /// Waits until nothing waits for its predecessor any more.
 fn settle(store: &Store) {
     for _ in 0..1_000 {
-        if store.status().waiting_batches == 0 {
+        // What is in the order is shown a moment later.
+        let shown = store.shared.read_tail().next();
+        if store.status().waiting_batches == 0 && shown == store.shared.order().next {
             return;
         }
         std::thread::sleep(Duration::from_millis(10));
