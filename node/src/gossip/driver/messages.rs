@@ -11,8 +11,7 @@ use libp2p::gossipsub::{self, MessageAcceptance, MessageId, PublishError};
 use tracing::{debug, warn};
 
 use super::{AGAIN, Driver};
-use crate::gossip::conduct::BEACONS_OF_ORIGIN;
-use crate::gossip::conduct::Offence;
+use crate::gossip::conduct::{BEACONS_OF_ORIGIN, Offence};
 use crate::gossip::counters::{Ignored, Rejected};
 use crate::gossip::inbound::{Gossiped, Judged, acceptance};
 use crate::gossip::{peers, presence, repair};

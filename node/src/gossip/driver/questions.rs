@@ -340,8 +340,8 @@ impl Driver {
     }
 }
 
-/// What a question costs beside the bytes of its answer, which the asker must take: comparing looks at all logs, and proofs are
-/// read one by one. Of forks there may be many at once, by no fault of who tells of them.
+/// What a question costs beside the bytes of its answer, which the asker must take: comparing goes through all parts, and a proof
+/// may have to be read. How many logs are told of is bounded apart from that. Of forks there may be many at once, by no fault of who tells of them.
 fn work(question: &Question) -> u64 {
     match question {
         Question::Compare { proofs: true, .. } => 4,

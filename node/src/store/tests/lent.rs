@@ -278,19 +278,24 @@ fn thin(pair: &Pair, random: &mut Random) {
     }
 }
 
+/// A pair of which the peer, in every other round, has not all either; with its logs, and what the store kept of them.
+fn parted(round: u32, random: &mut Random) -> (Pair, Vec<Vec<Bytes>>, BTreeSet<At>) {
+    let pair = Pair::open(small());
+    let logs = logs(random);
+    pair.fill(&logs, random);
+    if round % 2 == 1 {
+        thin(&pair, random);
+    }
+    let (kept, _) = pages(&pair.store, &Range::all(), Direction::Asc, 10_000, 5_000);
+    (pair, logs, kept.into_iter().collect())
+}
+
 /// All that anybody has comes once and in its order, whichever way it is read; the rest is named, and nothing else is.
 #[test]
 fn it_joins_what_is_kept_with_what_is_lent() {
     let mut random = Random(seed());
     for round in 0..12 {
-        let pair = Pair::open(small());
-        let logs = logs(&mut random);
-        pair.fill(&logs, &mut random);
-        if round % 2 == 1 {
-            thin(&pair, &mut random);
-        }
-        let kept: BTreeSet<At> =
-            pages(&pair.store, &Range::all(), Direction::Asc, 10_000, 5_000).0.into_iter().collect();
+        let (pair, logs, kept) = parted(round, &mut random);
         let end = records(&logs, &Range::all()).last().unwrap().0;
         pair.comes(true);
         for _ in 0..6 {
@@ -320,14 +325,7 @@ fn it_joins_what_is_kept_with_what_is_lent() {
 fn it_gives_the_newest_of_what_anybody_has() {
     let mut random = Random(seed());
     for round in 0..6 {
-        let pair = Pair::open(small());
-        let logs = logs(&mut random);
-        pair.fill(&logs, &mut random);
-        if round % 2 == 1 {
-            thin(&pair, &mut random);
-        }
-        let kept: BTreeSet<At> =
-            pages(&pair.store, &Range::all(), Direction::Asc, 10_000, 5_000).0.into_iter().collect();
+        let (pair, logs, kept) = parted(round, &mut random);
         pair.comes(true);
         for _ in 0..6 {
             let range = Range { since: None, until: None, ..Range::any(&mut random, NOW) };
