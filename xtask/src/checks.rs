@@ -6,13 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::cassandra::Shared;
-use crate::command::{cargo, root, run, run_limited};
+use crate::command::{SELECTED, cargo, root, run, run_limited};
 use crate::steps::{Step, run_all};
 use crate::{docker, npm, system, ui};
-
-/// One selection for every cargo command here, as another one means other features of shared dependencies
-/// and a second build of them. This crate is apart, as cargo built it alone to run it.
-const SELECTED: [&str; 3] = ["--workspace", "--exclude", "xtask"];
 
 /// How long the tests of one step may take where nobody attends them: several times what they do.
 const PATIENCE: Duration = Duration::from_secs(40 * 60);
@@ -31,7 +27,7 @@ enum Scale {
 pub(crate) fn test(all: bool) -> Result<()> {
     let mut steps = steps(Scale::Full);
     if all {
-        steps.push(docker::step(&SELECTED));
+        steps.push(docker::step());
     }
     run_all(steps)
 }

@@ -10,6 +10,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::screen::{elapsed, say};
 
+/// One selection for every cargo command that builds or tests aNode, as another one means other features of shared
+/// dependencies and a second build of them. This crate is apart, as cargo built it alone to run it.
+pub(crate) const SELECTED: [&str; 3] = ["--workspace", "--exclude", "xtask"];
+
 /// The workspace's folder.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))

@@ -11,38 +11,37 @@ mod images;
 
 use anyhow::Result;
 
-use crate::command::{cargo, root, run};
+use crate::command::{SELECTED, cargo, root, run};
 use crate::steps::{Step, run_all};
+use crate::ui;
 
 use client::Client;
 use engine::Engine;
 
-/// `cargo xtask demo-mesh`: the node, and the step.
+/// `cargo xtask demo-mesh`: dashboard and node, and the step.
 ///
 /// # Errors
 /// Fails with the step that does.
 pub(crate) fn task() -> Result<()> {
     let node = "Read the error above; `cargo build -p anode` repeats this step alone.";
-    run_all(vec![
-        Step::new("node", node, || run(&mut cargo(["build", "--package", "anode"]))),
-        step(&["--package", "e2e"]),
-    ])
+    let build = || run(cargo(["build"]).args(SELECTED).arg("--bins"));
+    run_all(vec![ui::step(), Step::new("node", node, build), step()])
 }
 
-/// The step that runs `docker-compose.yml` with the node that is built; `selected` is cargo's selection of packages.
-pub(crate) fn step(selected: &'static [&'static str]) -> Step {
+/// The step that runs `docker-compose.yml` with the node that is built.
+pub(crate) fn step() -> Step {
     let advice = "Read the error above; `cargo xtask demo-mesh` repeats this step alone.";
-    Step::new("demo mesh", advice, move || test(selected))
+    Step::new("demo mesh", advice, test)
 }
 
-fn test(selected: &[&str]) -> Result<()> {
+fn test() -> Result<()> {
     let client = Client::ensure()?;
     let engine = Engine::ensure(&client)?;
     let client = client.on(&engine);
     let compose = compose::ensure(&client)?;
     let images = images::make(&client, &root().join("target/debug/anode"))?;
     let mut test = cargo(["test"]);
-    test.args(selected).args(["--test", "it", "--", "--ignored", "--nocapture", "compose::"]);
+    test.args(SELECTED).args(["--test", "it", "--", "--ignored", "--nocapture", "compose::"]);
     client.tell(&mut test);
     test.env("ANODE_E2E_DOCKER", client.program())
         .env("ANODE_E2E_COMPOSE", compose.join(" "))
