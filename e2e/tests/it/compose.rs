@@ -31,7 +31,9 @@ async fn it_runs_the_demo_mesh() -> Result<()> {
     closed(&project, &nodes).await?;
     everywhere(&project, &nodes).await?;
     page(&project).await?;
+    archived(&project, &nodes).await?;
     heal(&project, &nodes).await?;
+    archived(&project, &nodes).await?;
     grow(&project, &nodes).await?;
     project.compose(&["down", "--volumes"])?;
     let left = project.left()?;
@@ -185,6 +187,26 @@ async fn wait_record(node: &Http, topic: &str) -> Result<Value> {
     }
 }
 
+/// Waits until each node's records are in Cassandra, and compares all that one of them holds with it.
+async fn archived(project: &Project, nodes: &[Http]) -> Result<()> {
+    let until = Instant::now() + LIVE;
+    for (number, node) in nodes.iter().enumerate() {
+        let record = json!({"topic": format!("archived.{number}"), "payload": {"from": number}});
+        loop {
+            let answer = node.send("POST", "/api/v1/records?ack=archived", &[], &record.to_string()).await?;
+            if answer.status == 200 && answer.json()?["ack"] == "archived" {
+                break;
+            }
+            ensure!(Instant::now() < until, "node {number} archives nothing: {}", answer.text());
+        }
+    }
+    // It fails where anything differs.
+    let said = project.compose(&["exec", "-T", "node1", "anode", "archive", "verify"])?;
+    let last = said.lines().rfind(|line| !line.is_empty()).unwrap_or_default();
+    project.tell(&format!("what is pushed to each node is in Cassandra; node1 compares: {last}"));
+    Ok(())
+}
+
 /// The first page that a person sees, by the link that node1 printed.
 async fn page(project: &Project) -> Result<()> {
     let link = project.compose(&["exec", "-T", "node1", "anode", "link"])?;
@@ -192,17 +214,30 @@ async fn page(project: &Project) -> Result<()> {
     browser.show_as(SCREENS[0], false).await?;
     browser.open(link.trim()).await?;
     browser.says("status", Name::Any, &["Live"]).await?;
-    // Links to both other nodes, and records of all three that move.
+    // Links to both other nodes, and records that are counted as they come.
     browser.until(r"return /links\s+2\b/.test(document.body.innerText)", PATIENCE).await?;
-    let topics = "(document.body.innerText.match(/(quotes|ticks|trades)\\.[a-z0-9-]+/g) || []).join()";
-    let some = format!("const text = {topics}; return text.length > 100 && text");
-    let before = browser.until(&some, PATIENCE).await?;
-    browser.until(&format!("return {topics} != {before}"), PATIENCE).await?;
+    moves(&browser, r"(document.body.innerText.match(/arrivals\s+[0-9,]+/) || []).join()", 10).await?;
     if let Some(file) = std::env::var_os("ANODE_E2E_PICTURE") {
         browser.picture(Path::new(&file)).await?;
     }
+    // One click away they are all there.
+    browser.click("link", "Records").await?;
+    moves(
+        &browser,
+        r"(document.body.innerText.match(/(quotes|ticks|trades)\.[a-z0-9-]+/g) || []).join()",
+        100,
+    )
+    .await?;
     browser.close().await?;
     project.tell("the dashboard opens by the link, with sources, mesh and moving records");
+    Ok(())
+}
+
+/// Waits until a text on the page has so many characters, and then until it is another one.
+async fn moves(browser: &Browser, text: &str, least: usize) -> Result<()> {
+    let some = format!("const text = {text}; return text.length >= {least} && text");
+    let before = browser.until(&some, PATIENCE).await?;
+    browser.until(&format!("return {text} != {before}"), PATIENCE).await?;
     Ok(())
 }
 

@@ -289,7 +289,9 @@ async fn connect(door: &Door) -> Result<Driver, Trouble> {
         .keepalive_timeout(KEEPALIVE)
         .hostname_resolution_timeout(Some(TIMEOUT))
         .schema_agreement_timeout(SCHEMA_TIMEOUT)
-        .fetch_schema_metadata(false)
+        // As much as sends each request to a replica of its partition.
+        .keyspaces_to_fetch([&config.keyspace])
+        .fetch_full_schema_metadata(false)
         .driver_config_reporting(false)
         .tls_context(door.tls.clone().map(TlsContext::from));
     if let Some(user) = &config.user {

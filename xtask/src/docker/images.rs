@@ -125,6 +125,8 @@ fn cassandra(client: &Client, cleanup: &mut Cleanup) -> Result<Cassandra> {
     for library in libraries(home)? {
         pack = pack.with_libraries_of(&library)?;
     }
+    // For the Zstandard that Cassandra unpacks.
+    pack = pack.with_beside_libc("libpthread.so.0");
     cleanup.images.push(CASSANDRA);
     pack.import(client, &cleanup.scratch, CASSANDRA)?;
     say(format!("    Cassandra's image is made after {}", elapsed(began.elapsed())));

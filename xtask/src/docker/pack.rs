@@ -42,6 +42,17 @@ impl Pack {
         Ok(self)
     }
 
+    /// Adds a library that lies where the C library does, if it is there. What programs unpack as they run is not listed
+    /// with their own libraries, and may be linked with parts of the C library that are empty today.
+    pub(super) fn with_beside_libc(self, library: &str) -> Self {
+        let libc = self.files.iter().find(|file| file.ends_with("libc.so.6"));
+        let Some(beside) = libc.map(|libc| libc.with_file_name(library)) else { return self };
+        match beside.to_str() {
+            Some(file) => self.with(file),
+            None => self,
+        }
+    }
+
     /// Adds the content of a folder, from the root on.
     pub(super) fn with_layout(self, folder: &Path) -> Self {
         Self { layout: Some(folder.to_owned()), ..self }
