@@ -115,6 +115,9 @@ pub struct Reach {
     /// The data directory of the node to talk to
     #[arg(long, env = "ANODE_DATA_DIR", value_name = "DIR", default_value = "./anode-data")]
     pub data_dir: PathBuf,
+    /// The file that this node takes its admin token from, where that is not the data directory's own
+    #[arg(long, env = "ANODE_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
     /// The configuration file that names the data directory
     #[arg(long, env = "ANODE_CONFIG", value_name = "FILE", hide = true)]
     pub config: Option<PathBuf>,
@@ -129,7 +132,10 @@ impl Reach {
     /// # Errors
     /// When the node's URL is malformed.
     pub fn client(&self) -> anyhow::Result<Client> {
-        let place = Place::read(&self.data_dir);
+        let mut place = Place::read(&self.data_dir);
+        // As in the data directory, a file that cannot be read says nothing: much needs no token.
+        let given = self.admin_token_file.as_ref().and_then(|file| crate::identity::read_token(file).ok());
+        place.token = given.or(place.token);
         Client::new(Endpoint::choose(self.node.as_deref(), self.token.as_deref(), &place)?)
     }
 }
