@@ -5,6 +5,7 @@ mod held;
 mod messages;
 mod questions;
 mod report;
+mod visits;
 mod ways;
 
 use std::collections::{HashMap, HashSet};
@@ -44,6 +45,7 @@ use super::{GossipConfig, News, Shared, Untold};
 use crate::store::{Change, Loaded, LogView, Store};
 use held::Unheld;
 use questions::{Asked, Fetched};
+use visits::Waiting;
 
 /// How often the pure parts are told of the time.
 const TICK: Duration = Duration::from_millis(50);
@@ -111,6 +113,8 @@ pub(super) struct Driver {
     answering: Arc<Semaphore>,
     storing: Arc<Semaphore>,
     asked: HashMap<OutboundRequestId, Asked>,
+    /// Questions for peers that are to be visited first.
+    waiting: HashMap<Origin, Vec<Waiting>>,
     /// Questions of peers whose answers have not left yet.
     open: HashMap<InboundRequestId, (Origin, Kind)>,
     /// Peers that are connected and not cut off.
@@ -210,6 +214,7 @@ impl Driver {
             answering: Arc::new(Semaphore::new(ANSWERS)),
             storing: Arc::new(Semaphore::new(FETCHED)),
             asked: HashMap::new(),
+            waiting: HashMap::new(),
             open: HashMap::new(),
             connected: HashSet::new(),
             strangers: HashMap::new(),
@@ -265,6 +270,7 @@ impl Driver {
         }
         self.look_at_strangers(now);
         self.look_for_witnesses(now);
+        self.look_at_waiting();
         if self.next_show <= now {
             self.next_show = now + SHOW + SHOW_PEER * self.presence.count();
             self.show(now);

@@ -21,7 +21,7 @@ const SUSPECT_TENTHS: u32 = 25;
 /// After how many tenths of its interval a silent peer is dead: 9 s, so that it shows within 10 s of a `kill -9`.
 const DEAD_TENTHS: u32 = 45;
 /// How long after its connection closed a peer that is not heard again is dead: one interval and what a loaded machine adds,
-/// and within the 3 s that are promised.
+/// and within the 3 s that are promised. Who speaks less often is waited for longer by that.
 const CLOSED: Duration = Duration::from_millis(2_750);
 /// How long after a connection closed beacons may come that were sent before.
 const ECHO: Duration = Duration::from_secs(5);
@@ -62,6 +62,8 @@ pub enum Event {
     Connected(Origin),
     /// The last connection to a peer closed.
     Closed(Origin),
+    /// The same, by choice of one of both: that says nothing of how the peer is.
+    Parted(Origin),
     /// Records came that this identity signed after this start, and not this node.
     Twin,
     /// Time passed.
@@ -135,7 +137,8 @@ impl Peer {
         match self.state {
             PeerState::Alive => Some((self.heard + self.tenths(SUSPECT_TENTHS), PeerState::Suspect)),
             PeerState::Suspect => {
-                let closed = self.closed.map(|closed| closed + CLOSED);
+                let slower = self.tenths(10).saturating_sub(INTERVAL);
+                let closed = self.closed.map(|closed| closed + CLOSED + slower);
                 Some((closed.map_or(dead, |closed| closed.min(dead)), PeerState::Dead))
             }
             PeerState::Left | PeerState::Dead => None,
@@ -243,7 +246,9 @@ impl Presence {
                     known.closed = None;
                 }
             }
-            Event::Closed(peer) => self.closed(peer, now, &mut effects),
+            Event::Closed(peer) if self.parted(peer, now) => self.closed(peer, now, &mut effects),
+            Event::Closed(_) => {}
+            Event::Parted(peer) => _ = self.parted(peer, now),
             Event::Twin => self.met_twin(now, &mut effects),
             Event::Tick => self.tick(now, &mut effects),
         }
@@ -347,11 +352,18 @@ impl Presence {
         true
     }
 
+    /// The last connection to a peer is gone; says whether there was one.
+    fn parted(&mut self, peer: Origin, now: Instant) -> bool {
+        let Some(since) = self.connected.remove(&peer) else { return false };
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.lasted = known.lasted.saturating_add(now.saturating_duration_since(since));
+            known.connected = false;
+        }
+        true
+    }
+
     fn closed(&mut self, peer: Origin, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(since) = self.connected.remove(&peer) else { return };
         let Some(known) = self.peers.get_mut(&peer) else { return };
-        known.lasted = known.lasted.saturating_add(now.saturating_duration_since(since));
-        known.connected = false;
         known.closed = Some(now);
         if known.state <= PeerState::Suspect {
             change(peer, known, PeerState::Suspect, now, effects);

@@ -1,5 +1,6 @@
 //! Many real nodes in one process: the node's own driver, swarm and store, over wires in memory that are cut and mended.
 
+mod visits;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anode_shared::ids::{LogKey, Origin};
-use anode_shared::repair::{Answer, Question, RepairError, SourcesAsk, Summaries, Summary};
+use anode_shared::repair::{Answer, Question, RepairError, Summaries, Summary};
 use bytes::Bytes;
 use libp2p::request_response::{
     self, InboundFailure, InboundRequestId, Message, OutboundRequestId, ResponseChannel,
@@ -322,20 +322,6 @@ impl Driver {
         if key.origin == self.me && !self.store.has_opened(key.log) && pieces.iter().any(stored) {
             let effects = self.presence.handle(presence::Event::Twin, now);
             self.presence_effects(effects, now);
-        }
-    }
-
-    /// Asks a peer for its sources. Where it gives none the reply is dropped.
-    pub(super) fn ask_for_sources(
-        &mut self,
-        peer: Origin,
-        ask: SourcesAsk,
-        reply: oneshot::Sender<Result<Vec<u8>, Untold>>,
-    ) {
-        if self.members.contains_key(&peer) {
-            self.ask_peer(peer, &Question::Sources(ask), Asked::Sources(reply));
-        } else {
-            let _ = reply.send(Err(Untold::NotConnected));
         }
     }
 }

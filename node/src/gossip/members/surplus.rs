@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anode_shared::ids::Origin;
 
-use super::{BEAR, Links};
+use super::{BEAR, Kind, Links};
 use crate::gossip::crowd::Place;
 
 /// From how many links of one place on they count as a crowd, of which one goes first: fewer are a household.
@@ -15,16 +15,22 @@ const CROWD: usize = 6;
 const BRIDGES: usize = 6;
 
 impl Links {
-    /// The link to drop, of those that came: first to who says nothing of itself; then one of the largest crowd. Of those it goes
-    /// to who knows nobody else, where there are more such than can be; else to who shares the most neighbours. Who came last goes.
+    /// The link to drop, of those that came: first to who says nothing of itself, then to who counts it as no link; then one of
+    /// the largest crowd. Of those it goes to who knows nobody else, where there are more such than can be; else to who shares the
+    /// most neighbours. Who came last goes.
     pub(super) fn one_too_many(&mut self, now: Instant) -> Option<Origin> {
         let all = self.spare();
-        let silent = |peer: &Origin| {
-            !self.there.contains_key(peer) && self.since(*peer).is_some_and(|since| since + BEAR <= now)
-        };
-        let silent: Vec<Origin> = all.iter().filter(|peer| silent(peer)).copied().collect();
+        let had_time = |peer: &&Origin| self.since(**peer).is_some_and(|since| since + BEAR <= now);
+        let settled: Vec<Origin> = all.iter().filter(had_time).copied().collect();
+        let silent: Vec<Origin> =
+            settled.iter().filter(|peer| !self.there.contains_key(*peer)).copied().collect();
         if !silent.is_empty() {
             return self.newest(&silent);
+        }
+        let visitors: Vec<Origin> = settled.into_iter().filter(|peer| self.visits_here(*peer)).collect();
+        if !visitors.is_empty() {
+            let visitors = self.crowd(visitors);
+            return self.newest(&visitors);
         }
         let shared = self.crowd(all).into_iter().map(|peer| (self.shared(peer), peer));
         let (bridges, others): (Vec<_>, Vec<_>) = shared.partition(|(shared, _)| *shared == 0);
@@ -36,7 +42,9 @@ impl Links {
 
     /// The links that are not of this node's own choice: those to peers that are favoured only where there are no others.
     fn spare(&self) -> Vec<Origin> {
-        let came = |peer: &&Origin| !self.connected.get(*peer).is_some_and(|connection| connection.chosen);
+        let came = |peer: &&Origin| {
+            self.connected.get(*peer).is_none_or(|connection| connection.kind < Kind::Chosen)
+        };
         let came = self.linked.iter().filter(came).copied();
         let (favoured, others): (Vec<Origin>, Vec<Origin>) =
             came.partition(|peer| self.favoured.contains(peer));
