@@ -32,6 +32,8 @@ const ENOUGH_LINKS: usize = 14;
 const CHOSEN_LINKS: usize = 7;
 /// How long too many links are borne, so that a newcomer is told of others first.
 const BEAR: Duration = Duration::from_secs(5);
+/// Which part of too many links is dropped at once: of a few one, of a crowd many.
+const SHRINK: usize = 4;
 /// How long a link must have lasted for its peer to be dialled as if nothing had happened: who takes connections and closes them
 /// is dialled ever less often.
 const STAYED: Duration = Duration::from_secs(10);
@@ -332,21 +334,29 @@ impl Links {
         let mut effects: Vec<Effect> = self.wanted(now).into_iter().map(Effect::Dial).collect();
         effects.extend(self.one_gone(now).map(Effect::Dial));
         effects.extend(self.make_visits(now));
-        if self.linked.len() <= MOST_LINKS {
-            self.crowded = None;
-        } else if now.saturating_duration_since(*self.crowded.get_or_insert(now)) >= BEAR
-            && let Some(peer) = self.one_too_many(now)
-        {
-            self.crowded = None;
-            self.targets(peer).into_iter().for_each(|target| self.dials.rest(target, now + REST));
-            effects.push(Effect::Drop(peer));
-        }
+        effects.extend(self.shrink(now).into_iter().map(Effect::Drop));
         for effect in &effects {
             if let Effect::Drop(peer) = effect {
                 self.connected.get_mut(peer).into_iter().for_each(|connection| connection.dropped = true);
             }
         }
         effects
+    }
+
+    /// Whom to drop where there have been too many links for a while.
+    fn shrink(&mut self, now: Instant) -> Vec<Origin> {
+        let surplus = self.linked.len().saturating_sub(MOST_LINKS);
+        if surplus == 0 {
+            self.crowded = None;
+        } else if now.saturating_duration_since(*self.crowded.get_or_insert(now)) >= BEAR {
+            self.crowded = None;
+            let dropped = self.too_many(surplus.div_ceil(SHRINK), now);
+            for target in dropped.iter().flat_map(|peer| self.targets(*peer)).collect::<Vec<_>>() {
+                self.dials.rest(target, now + REST);
+            }
+            return dropped;
+        }
+        Vec::new()
     }
 
     /// Whether a connection that closes now does so by choice: this node has dropped it, or one of both is only visiting.

@@ -15,11 +15,22 @@ const CROWD: usize = 6;
 const BRIDGES: usize = 6;
 
 impl Links {
-    /// The link to drop, of those that came: first to who says nothing of itself, then to who counts it as no link; then one of
+    /// The links to drop, so many at most.
+    pub(super) fn too_many(&mut self, most: usize, now: Instant) -> Vec<Origin> {
+        let mut all = Vec::new();
+        while all.len() < most
+            && let Some(peer) = self.one_too_many(&all, now)
+        {
+            all.push(peer);
+        }
+        all
+    }
+
+    /// The next link to drop beside others, of those that came: first to who says nothing of itself, then to who counts it as no link; then one of
     /// the largest crowd. Of those it goes to who knows nobody else, where there are more such than can be; else to who shares the
     /// most neighbours. Who came last goes.
-    pub(super) fn one_too_many(&mut self, now: Instant) -> Option<Origin> {
-        let all = self.spare();
+    fn one_too_many(&mut self, others: &[Origin], now: Instant) -> Option<Origin> {
+        let all = self.spare(others);
         let had_time = |peer: &&Origin| self.since(**peer).is_some_and(|since| since + BEAR <= now);
         let settled: Vec<Origin> = all.iter().filter(had_time).copied().collect();
         let silent: Vec<Origin> =
@@ -32,20 +43,21 @@ impl Links {
             let visitors = self.crowd(visitors);
             return self.newest(&visitors);
         }
-        let shared = self.crowd(all).into_iter().map(|peer| (self.shared(peer), peer));
-        let (bridges, others): (Vec<_>, Vec<_>) = shared.partition(|(shared, _)| *shared == 0);
-        let most = others.iter().map(|(shared, _)| *shared).max();
-        let goes = if bridges.len() > BRIDGES { bridges } else { others };
+        let shared = self.crowd(all).into_iter().map(|peer| (self.shared(peer, others), peer));
+        let (bridges, rest): (Vec<_>, Vec<_>) = shared.partition(|(shared, _)| *shared == 0);
+        let most = rest.iter().map(|(shared, _)| *shared).max();
+        let goes = if bridges.len() > BRIDGES { bridges } else { rest };
         let goes = goes.into_iter().filter(|(shared, _)| *shared == 0 || Some(*shared) == most);
         self.newest(&goes.map(|(_, peer)| peer).collect::<Vec<_>>())
     }
 
-    /// The links that are not of this node's own choice: those to peers that are favoured only where there are no others.
-    fn spare(&self) -> Vec<Origin> {
+    /// The links that are not of this node's own choice and do not go anyway: those to peers that are favoured only where there
+    /// are no others.
+    fn spare(&self, go: &[Origin]) -> Vec<Origin> {
         let came = |peer: &&Origin| {
             self.connected.get(*peer).is_none_or(|connection| connection.kind < Kind::Chosen)
         };
-        let came = self.linked.iter().filter(came).copied();
+        let came = self.linked.iter().filter(|peer| !go.contains(peer)).filter(came).copied();
         let (favoured, others): (Vec<Origin>, Vec<Origin>) =
             came.partition(|peer| self.favoured.contains(peer));
         if others.is_empty() { favoured } else { others }
@@ -55,11 +67,11 @@ impl Links {
         self.connected.get(&peer).map(|connection| connection.since)
     }
 
-    /// How many neighbours a peer and this node have in common, as both the peer and these say.
-    fn shared(&self, peer: Origin) -> usize {
+    /// How many neighbours a peer and this node have in common, as both the peer and these say, but for those that go.
+    fn shared(&self, peer: Origin, go: &[Origin]) -> usize {
         let Some(links) = self.there.get(&peer) else { return 0 };
         let named = |other: &&Origin| self.there.get(*other).is_some_and(|links| links.contains(&peer));
-        links.intersection(&self.linked).filter(named).count()
+        links.intersection(&self.linked).filter(|other| !go.contains(other)).filter(named).count()
     }
 
     /// One of those that came last.

@@ -334,6 +334,37 @@ fn it_drops_one_of_a_crowd_from_one_place_first() {
 }
 
 #[test]
+fn it_is_rid_of_a_large_crowd_soon_and_keeps_who_was_there() {
+    let start = Instant::now();
+    let mut links = Links::new(who(0), 0, 7);
+    let honest: Vec<Origin> = (0..13).map(who).collect();
+    for peer in 1..13 {
+        links.handle(Event::There(who(peer), honest.clone()), start);
+        join(&mut links, who(peer), Way::Came(Some(Place::v4([10, 0, 0, peer]))), start);
+    }
+    for peer in 100..196 {
+        links.handle(Event::There(who(peer), vec![who(0), who(1)]), start);
+        join(&mut links, who(peer), Way::Came(Some(Place::v4([10, 0, 1, 1]))), start);
+    }
+    let mut rid = None;
+    for second in 0..300 {
+        for effect in links.handle(Event::Tick, start + Duration::from_secs(second)) {
+            match effect {
+                Effect::Drop(peer) => {
+                    _ = links.handle(Event::Closed(peer), start + Duration::from_secs(second))
+                }
+                Effect::Dial(target) => _ = links.handle(Event::Failed(target), start),
+            }
+        }
+        if links.linked().len() <= MOST_LINKS {
+            rid = rid.or(Some(second));
+        }
+    }
+    assert!(rid.is_some_and(|second| second <= 90), "after {rid:?} s");
+    assert!((1..13).all(|peer| links.linked().contains(&who(peer))), "{:?}", links.linked());
+}
+
+#[test]
 fn it_looks_for_one_it_met_among_any_number_that_is_made_up() {
     let start = Instant::now();
     let mut links = Links::new(who(0), 0, 7);
