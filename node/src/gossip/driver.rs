@@ -37,7 +37,7 @@ use super::observed::Observed;
 use super::presence::Presence;
 use super::repair::{Event, Repair};
 use super::runs::Runs;
-use super::serve::{self, Telling};
+use super::serve;
 use super::spans::Span;
 use super::watched::Watched;
 use super::witnesses::Witnesses;
@@ -101,7 +101,6 @@ pub(super) struct Driver {
     repair: Arc<Mutex<Repair>>,
     admission: Admission,
     conduct: Conduct,
-    telling: Telling,
     witnesses: Witnesses,
     /// What publishers wait for to be held elsewhere, and whom to tell.
     unheld: HashMap<u64, Unheld>,
@@ -195,7 +194,6 @@ impl Driver {
                 origins: config.origins.clone(),
             },
             conduct: Conduct::default(),
-            telling: Telling::default(),
             witnesses: Witnesses::new(rand::random()),
             unheld: HashMap::new(),
             swarm,

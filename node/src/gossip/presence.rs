@@ -270,7 +270,7 @@ impl Presence {
     }
 
     fn beacon(&mut self, beacon: Arc<Beacon>, now: Instant, effects: &mut Vec<Effect>) {
-        let peer = beacon.origin;
+        let (peer, news) = (beacon.origin, self.is_news(&beacon));
         let Some(known) = self.peers.get_mut(&peer) else {
             if !beacon.leaving && self.has_room(peer, now, effects) {
                 self.peers.insert(peer, self.newcomer(beacon, now));
@@ -278,22 +278,10 @@ impl Presence {
             }
             return;
         };
-        let newest = (known.beacon.run, known.beacon.sequence);
-        if beacon.run < newest.0 {
-            // A clock that was set back gives a run that looks older: whoever is gone may come back so, but not by what others
-            // recorded of it.
-            let goes_on =
-                known.other.is_some_and(|other| other.run == beacon.run && beacon.sequence > other.sequence);
-            if is_twin(&mut known.other, &beacon, newest.0, now) && known.state <= PeerState::Suspect {
-                effects.push(Effect::Twin(peer));
-            }
-            if !(goes_on && known.connected && known.state > PeerState::Suspect) {
-                return;
-            }
-        } else if (beacon.run, beacon.sequence) <= newest {
+        if !news && !comes_back(known, &beacon, now, effects) {
             return;
         }
-        if beacon.run != newest.0 {
+        if beacon.run != known.beacon.run {
             known.other = None;
             known.closed = None;
             known.quickest = (now, beacon.time);
@@ -385,6 +373,22 @@ impl Presence {
             keep
         });
     }
+}
+
+/// Looks at a beacon that is older than the newest. Says whether its node is back with a clock that was set back, which gives a run
+/// that looks older: whoever is gone may come back so, but not by what others recorded of it.
+fn comes_back(known: &mut Peer, beacon: &Beacon, now: Instant, effects: &mut Vec<Effect>) -> bool {
+    let newest = known.beacon.run;
+    if beacon.run == newest {
+        return false;
+    }
+    let goes_on =
+        known.other.is_some_and(|other| other.run == beacon.run && beacon.sequence > other.sequence);
+    let gone = known.state > PeerState::Suspect;
+    if is_twin(&mut known.other, beacon, newest, now) && !gone {
+        effects.push(Effect::Twin(beacon.origin));
+    }
+    goes_on && known.connected && gone
 }
 
 fn change(peer: Origin, known: &mut Peer, to: PeerState, now: Instant, effects: &mut Vec<Effect>) {
