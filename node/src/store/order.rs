@@ -2,7 +2,7 @@
 //!
 //! Pure: the same entries in the same order always lead to the same state, live and in recovery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anode_shared::batch::{Header, Predecessor};
 use anode_shared::cursor::{Marks, Shard, WHOLE};
@@ -417,14 +417,11 @@ impl Order {
 
     /// Drops the oldest marks of origins of which no log is known, where there are too many.
     fn bound_marks(&mut self) {
-        let idle = |origin: &Origin| {
-            let all =
-                LogKey { origin: *origin, log: LogId(0) }..=LogKey { origin: *origin, log: LogId(u64::MAX) };
-            self.logs.range(all).next().is_none()
-        };
+        let there: BTreeSet<Origin> = self.logs.keys().map(|key| key.origin).collect();
         let whole = self.forgotten.iter().map(|(origin, log)| (*log, *origin));
         let parts = self.forgotten_parts.iter().map(|((origin, _), log)| (*log, *origin));
-        let mut idle: Vec<(LogId, Origin)> = whole.chain(parts).filter(|(_, origin)| idle(origin)).collect();
+        let mut idle: Vec<(LogId, Origin)> =
+            whole.chain(parts).filter(|(_, origin)| !there.contains(origin)).collect();
         let Some(over) = idle.len().checked_sub(MOST_IDLE).filter(|over| *over > 0) else { return };
         idle.sort_unstable();
         for (_, origin) in &idle[..over] {
