@@ -32,8 +32,6 @@ const ENOUGH_LINKS: usize = 14;
 const CHOSEN_LINKS: usize = 7;
 /// How long too many links are borne, so that a newcomer is told of others first.
 const BEAR: Duration = Duration::from_secs(5);
-/// Which part of too many links is dropped at once: of a few one, of a crowd many.
-const SHRINK: usize = 4;
 /// How long a link must have lasted for its peer to be dialled as if nothing had happened: who takes connections and closes them
 /// is dialled ever less often.
 const STAYED: Duration = Duration::from_secs(10);
@@ -341,28 +339,6 @@ impl Links {
             }
         }
         effects
-    }
-
-    /// Whom to drop where there have been too many links for a while.
-    fn shrink(&mut self, now: Instant) -> Vec<Origin> {
-        let surplus = self.linked.len().saturating_sub(MOST_LINKS);
-        if surplus == 0 {
-            self.crowded = None;
-        } else if now.saturating_duration_since(*self.crowded.get_or_insert(now)) >= BEAR {
-            self.crowded = None;
-            let dropped = self.too_many(surplus.div_ceil(SHRINK), now);
-            for target in dropped.iter().flat_map(|peer| self.targets(*peer)).collect::<Vec<_>>() {
-                self.dials.rest(target, now + REST);
-            }
-            return dropped;
-        }
-        Vec::new()
-    }
-
-    /// Whether a connection that closes now does so by choice: this node has dropped it, or one of both is only visiting.
-    pub fn ends_by_choice(&self, peer: Origin) -> bool {
-        let dropped = self.connected.get(&peer).is_some_and(|connection| connection.dropped);
-        dropped || self.is_visit(peer) || self.visits_here(peer)
     }
 
     /// Whom to dial now.

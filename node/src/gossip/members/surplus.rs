@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anode_shared::ids::Origin;
 
-use super::{BEAR, Kind, Links};
+use super::{BEAR, Kind, Links, MOST_LINKS, REST};
 use crate::gossip::crowd::Place;
 
 /// From how many links of one place on they count as a crowd, of which one goes first: fewer are a household.
@@ -13,10 +13,30 @@ const CROWD: usize = 6;
 /// How many are believed that they may be the only bridge to others: a node that joins parts of a mesh has a few such links, and
 /// anybody can say that it knows nobody else.
 const BRIDGES: usize = 6;
+/// Which part of too many links is dropped at once: of a few one, of a crowd many.
+const SHRINK: usize = 4;
 
 impl Links {
+    /// Whom to drop where there have been too many links for a while.
+    pub(super) fn shrink(&mut self, now: Instant) -> Vec<Origin> {
+        let surplus = self.linked.len().saturating_sub(MOST_LINKS);
+        if surplus == 0 {
+            self.crowded = None;
+        } else if now.saturating_duration_since(*self.crowded.get_or_insert(now)) >= BEAR {
+            let dropped = self.too_many(surplus.div_ceil(SHRINK), now);
+            if !dropped.is_empty() {
+                self.crowded = None;
+            }
+            for target in dropped.iter().flat_map(|peer| self.targets(*peer)).collect::<Vec<_>>() {
+                self.dials.rest(target, now + REST);
+            }
+            return dropped;
+        }
+        Vec::new()
+    }
+
     /// The links to drop, so many at most.
-    pub(super) fn too_many(&mut self, most: usize, now: Instant) -> Vec<Origin> {
+    fn too_many(&mut self, most: usize, now: Instant) -> Vec<Origin> {
         let mut all = Vec::new();
         while all.len() < most
             && let Some(peer) = self.one_too_many(&all, now)
@@ -26,9 +46,9 @@ impl Links {
         all
     }
 
-    /// The next link to drop beside others, of those that came: first to who says nothing of itself, then to who counts it as no link; then one of
-    /// the largest crowd. Of those it goes to who knows nobody else, where there are more such than can be; else to who shares the
-    /// most neighbours. Who came last goes.
+    /// The next link to drop beside others, of those that came: first to who says nothing of itself, then to who counts it as no
+    /// link; then one of the largest crowd. Of those it goes to who knows nobody else, where there are more such than can be; else
+    /// to who shares the most neighbours. Who came last goes.
     fn one_too_many(&mut self, others: &[Origin], now: Instant) -> Option<Origin> {
         let all = self.spare(others);
         let had_time = |peer: &&Origin| self.since(**peer).is_some_and(|since| since + BEAR <= now);

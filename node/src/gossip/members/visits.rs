@@ -72,6 +72,12 @@ impl Links {
         }
     }
 
+    /// Whether a connection that closes now does so by choice: this node has dropped it, or one of both is only visiting.
+    pub fn ends_by_choice(&self, peer: Origin) -> bool {
+        let dropped = self.connected.get(&peer).is_some_and(|connection| connection.dropped);
+        dropped || self.is_visit(peer) || self.visits_here(peer)
+    }
+
     /// Whether a connection is a visit of this node.
     pub(super) fn is_visit(&self, peer: Origin) -> bool {
         self.connected.get(&peer).is_some_and(|connection| connection.kind == Kind::Visit)
