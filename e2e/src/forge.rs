@@ -205,8 +205,24 @@ impl Forger {
         batch
     }
 
+    /// Starts anew: its beacons count from one again. A second must have passed since its last start.
+    pub fn restart(&mut self) {
+        self.run = now() / 1_000_000 << 32 | self.run & 0xffff_ffff;
+        self.sequence = 0;
+    }
+
     /// The next beacon, which names these logs with their heads and floors as its own.
     pub fn beacon(&mut self, heads: &[(u64, u64, u64)], links: &[[u8; 32]]) -> Vec<u8> {
+        self.beacon_with(heads, links, &[])
+    }
+
+    /// The same, with other fields.
+    pub fn beacon_with(
+        &mut self,
+        heads: &[(u64, u64, u64)],
+        links: &[[u8; 32]],
+        changes: &[(u64, Value)],
+    ) -> Vec<u8> {
         self.sequence += 1;
         let head = |(log, head, floor): &(u64, u64, u64)| {
             map([(0, number(*log)), (1, number(*head)), (2, octets(&[7; 32])), (3, number(*floor))])
@@ -232,6 +248,8 @@ impl Forger {
             (16, Value::Array(Vec::new())),
             (18, Value::Bool(false)),
         ];
+        let same = |(key, _): &(u64, Value)| changes.iter().all(|(other, _)| other != key);
+        let fields = fields.into_iter().filter(same).chain(changes.iter().cloned());
         self.seal(encode(&map(fields)))
     }
 

@@ -104,6 +104,20 @@ impl Cursor {
         entry.logs = entry.logs.split_off(&LogId(entry.done.0.saturating_add(1)));
     }
 
+    /// The origins of which it says anything, rising.
+    pub fn origins(&self) -> impl Iterator<Item = Origin> {
+        let mut last = None;
+        self.origins
+            .iter()
+            .map(|entry| entry.origin)
+            .filter(move |origin| last.replace(*origin) != Some(*origin))
+    }
+
+    /// Says nothing of an origin any more, unless it is to be kept.
+    pub fn keep(&mut self, keeps: impl Fn(Origin) -> bool) {
+        self.origins.retain(|entry| keeps(entry.origin));
+    }
+
     /// The done marks: per origin and shard the log up to which all are finished.
     pub fn done_marks(&self) -> Marks {
         let marked = self.origins.iter().filter(|e| e.done.0 > 0);

@@ -7,6 +7,7 @@ mod access;
 mod trouble;
 mod components;
 mod mesh;
+mod happened;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::browser::roles::{Element, Name};

@@ -67,14 +67,15 @@ async fn it_acknowledges_only_what_is_synced() -> Result<()> {
     Ok(())
 }
 
-/// `strace` on a running node, which makes every sync fail; detached when dropped.
-struct Failing(Child);
+/// `strace` on a running node, which tampers with every sync; detached when dropped.
+pub(crate) struct Tampered(Child);
 
-impl Failing {
-    async fn attach(pid: u32) -> Result<Self> {
+impl Tampered {
+    /// Attaches; `how` is in strace's words: `error=EIO`, or `delay_enter=` and microseconds.
+    pub(crate) async fn attach(pid: u32, how: &str) -> Result<Self> {
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-o", "/dev/null", "-p", &pid.to_string()]);
-        command.args(["-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO"]);
+        command.args(["-e", "trace=fdatasync,fsync", "-e", &format!("inject=fdatasync,fsync:{how}")]);
         let child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().context("strace")?;
         for _ in 0..500 {
             let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -88,7 +89,7 @@ impl Failing {
     }
 }
 
-impl Drop for Failing {
+impl Drop for Tampered {
     fn drop(&mut self) {
         let _ = process::signal(self.0.id(), rustix::process::Signal::TERM);
         let _ = self.0.wait();
@@ -100,7 +101,7 @@ async fn it_stops_acknowledging_once_a_sync_failed() -> Result<()> {
     let mut node = Plan::new().start().await?;
     let mut owed = Owed::default();
     owed.acked.extend(node.http()?.publish_numbered("sync.a", "before", 0..100, 50).await?);
-    let failing = Failing::attach(node.pid()?).await?;
+    let failing = Tampered::attach(node.pid()?, "error=EIO").await?;
     let body = json!({ "topic": "sync.a", "payload": { "k": "during" } }).to_string();
     let answer = node.http()?.send("POST", "/api/v1/records", &[], &body).await?;
     ensure!([500, 503].contains(&answer.status), "a publish whose sync failed: {}", answer.status);

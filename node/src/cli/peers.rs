@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anode_shared::mesh::{PeerList, PeerState, PeerStatus};
+use anode_shared::mesh::{PeerList, PeerState, PeerStatus, total};
 use anyhow::Context as _;
 use clap::Args;
 use libp2p::pnet::PreSharedKey;
@@ -77,9 +77,8 @@ pub(super) async fn summary(client: &Client) -> anyhow::Result<String> {
     let peers = page(client, None).await?.peers;
     let there = || peers.iter().filter(|peer| peer.state <= PeerState::Suspect);
     let silent = there().filter(|peer| peer.state == PeerState::Suspect).count();
-    let heads =
-        there().flat_map(|peer| peer.heads.values()).fold(0, |all: u64, head| all.saturating_add(*head));
-    let lag = there().map(|peer| peer.lag).fold(0, u64::saturating_add);
+    let heads = total(there().flat_map(|peer| peer.heads.values().copied()));
+    let lag = total(there().map(|peer| peer.lag));
     Ok(words(there().count(), silent, heads, lag))
 }
 

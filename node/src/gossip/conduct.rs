@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anode_shared::ids::Origin;
+use anode_shared::repair::Question;
 
 use super::rates::Rates;
 
@@ -26,8 +27,14 @@ const BEACONS_OF_SENDER: u64 = 2 << 20;
 pub const BEACONS_OF_ORIGIN: u64 = 64 << 10;
 /// As how many bytes a beacon counts at least, by its sender: a signature must be checked, however short the rest is.
 const LEAST_BEACON: u64 = 2 << 10;
-/// What one peer may ask a second beside ranges, in comparisons: an honest one compares once a second, and page by page at first.
+/// What one peer may ask a second beside ranges, in [`Price::work`]: an honest one compares once a second, page by page at first.
 const QUESTIONS: u64 = 64;
+/// How many logs one peer is told of a second, and as many as in a quarter of a minute at once: all of them when it comes, and then
+/// what changes. An answer with thousands costs milliseconds, and its question nothing.
+const TOLD: (u64, Duration) = (4_096, Duration::from_secs(16));
+/// The same for logs whose heads are proved: for each of them a batch may have to be read from storage. Who has used it up is told
+/// the others without proof, and hears them proved by beacons.
+const PROVED: (u64, Duration) = (128, Duration::from_secs(64));
 /// How many answers are put together or under way for one peer: an honest one asks for two ranges at once and compares beside.
 const OPEN: usize = 6;
 /// The same for all peers: each may hold 2 MiB until its asker has read it.
@@ -92,6 +99,28 @@ pub enum Kind {
     Waits,
 }
 
+/// What a question costs beside the bytes of its answer, which the asker must take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Price {
+    /// How much there is to do: comparing goes through all parts, and a proof may have to be read.
+    work: u64,
+    /// Whether logs are told of, as many as [`Conduct::tells`] allows.
+    tells: bool,
+}
+
+impl Price {
+    fn of(question: &Question) -> Self {
+        match question {
+            Question::Compare { proofs, .. } => Self { work: if *proofs { 4 } else { 1 }, tells: true },
+            Question::Sources(_) => Self { work: 1, tells: false },
+            // Of forks there may be many at once, by no fault of who tells of them.
+            Question::Range(_) | Question::Fork(_) | Question::Forked(_) | Question::Holds(_) => {
+                Self { work: 0, tells: false }
+            }
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Account {
     points: f64,
@@ -117,6 +146,8 @@ pub struct Conduct {
     senders: Rates,
     origins: Rates,
     questions: Rates,
+    told: Rates,
+    proved: Rates,
     open: BTreeMap<Origin, (usize, usize)>,
     reading: usize,
 }
@@ -128,6 +159,8 @@ impl Default for Conduct {
             senders: Rates::new(BEACONS_OF_SENDER),
             origins: Rates::new(BEACONS_OF_ORIGIN),
             questions: Rates::new(QUESTIONS),
+            told: Rates::bursting(TOLD.0, TOLD.1),
+            proved: Rates::bursting(PROVED.0, PROVED.1),
             open: BTreeMap::new(),
             reading: 0,
         }
@@ -171,9 +204,17 @@ impl Conduct {
         self.origins.take(origin, bytes as u64, now)
     }
 
-    /// Whether a question that costs so much is looked at.
-    pub fn takes(&mut self, peer: Origin, work: u64, now: Instant) -> bool {
-        work == 0 || self.questions.take(peer, work, now)
+    /// Whether a question is looked at, by what it costs.
+    pub fn takes(&mut self, peer: Origin, question: &Question, now: Instant) -> bool {
+        let Price { work, tells } = Price::of(question);
+        (work == 0 || self.questions.take(peer, work, now)) && (!tells || self.told.open(peer, now))
+    }
+
+    /// A peer is told of so many logs. Says whether with proofs, where it wants them.
+    pub fn tells(&mut self, peer: Origin, logs: usize, proofs: bool, now: Instant) -> bool {
+        let logs = logs as u64;
+        self.told.take(peer, logs + 1, now);
+        proofs && self.proved.take(peer, logs, now)
     }
 
     /// Opens a question of a peer; says no where it has too many open, or all together have.
@@ -221,7 +262,14 @@ impl Conduct {
 
 #[cfg(test)]
 mod tests {
+    use anode_shared::ids::{LogId, LogKey};
+    use anode_shared::repair::{Ask, Digest, SourcesAsk};
+
     use super::*;
+
+    fn compare(proofs: bool) -> Question {
+        Question::Compare { digest: Digest::default(), from: 0, proofs }
+    }
 
     fn who(n: usize) -> Origin {
         let mut bytes = [0; 32];
@@ -302,17 +350,53 @@ mod tests {
     fn it_bounds_what_each_peer_may_have_it_do() {
         let (start, mut conduct) = (Instant::now(), Conduct::default());
         let at = |millis| start + Duration::from_millis(millis);
-        let taken = |conduct: &mut Conduct, peer, work, millis| {
-            (0..10_000).filter(|_| conduct.takes(who(peer), work, at(millis))).count()
+        let taken = |conduct: &mut Conduct, peer, question: &Question, millis| {
+            (0..10_000).filter(|_| conduct.takes(who(peer), question, at(millis))).count()
         };
-        for (peer, work, millis, expected) in
-            [(1, 1, 0, 64), (1, 1, 500, 32), (2, 4, 0, 16), (2, 4, 1_000, 16), (1, 0, 500, 10_000)]
-        {
-            assert_eq!(taken(&mut conduct, peer, work, millis), expected, "{peer}: {work} at {millis}");
+        let log = LogKey { log: LogId(1), origin: who(9) };
+        let range = Question::Range(Ask { log, from: 1, to: 2, most: 0 });
+        let sources = Question::Sources(SourcesAsk { after: None, most: 1, name: None });
+        for (peer, question, millis, expected) in [
+            (1, &compare(false), 0, 64),
+            (1, &sources, 500, 32),
+            (2, &compare(true), 0, 16),
+            (2, &compare(true), 1_000, 16),
+            (1, &range, 500, 10_000),
+        ] {
+            assert_eq!(
+                taken(&mut conduct, peer, question, millis),
+                expected,
+                "{peer} at {millis}: {question:?}"
+            );
         }
         let heard = |conduct: &mut Conduct, bytes| {
             (0..10_000).filter(|_| conduct.hears_sender(who(bytes), bytes, at(0))).count()
         };
         assert_eq!([200, 2 << 10, 16 << 10].map(|bytes| heard(&mut conduct, bytes)), [1_024, 1_024, 128]);
+    }
+
+    #[test]
+    fn it_tells_a_newcomer_all_and_who_asks_on_and_on_little() {
+        let (start, page) = (Instant::now(), 2_048);
+        let mut conduct = Conduct::default();
+        // What is told is what is bounded here, not how often is asked.
+        let mut ask = |peer, logs, millis| {
+            let now = start + Duration::from_millis(millis);
+            conduct.told.open(who(peer), now).then(|| conduct.tells(who(peer), logs, true, now))
+        };
+        let answers: Vec<Option<bool>> = (0..40).map(|_| ask(1, page, 0)).collect();
+        assert_eq!(answers[..4], [Some(true); 4], "8192 heads are proved");
+        assert_eq!(answers[4..32], [Some(false); 28], "and 65536 told of");
+        assert!(answers[32..].iter().all(Option::is_none));
+        assert_eq!(ask(2, page, 0), Some(true), "another peer has its own");
+        assert_eq!(ask(1, page, 1_000), Some(true), "some are proved again");
+        assert_eq!(ask(1, page, 2_000), Some(false), "and that was more than its share");
+        assert_eq!(ask(1, page, 60_000), Some(true));
+        // As honest nodes compare, once a second, of what changed: for ever, and each head proved where they ask for it.
+        for second in 0..1_000 {
+            assert_eq!(ask(3, 100, 1_000 * second), Some(true), "{second}");
+        }
+        (0..40).for_each(|_| _ = conduct.tells(who(4), page, false, start));
+        assert!(!conduct.takes(who(4), &compare(false), start), "who was told so much may compare no more");
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::rates::{Pace, Rates};
 
-/// Connections to peers that gossip: design's 20 links, each up to twice while both sides dial, and visitors.
-const MOST: usize = 128;
+/// Connections to peers that gossip: design's 20 links, each up to twice while both sides dial, visits, and visitors.
+const MOST: usize = 160;
 /// Connections that others made, of these: the rest is for those that this node makes, whoever crowds in.
 const MOST_CAME: usize = 96;
 /// Connections in both directions between two nodes while they agree on one.

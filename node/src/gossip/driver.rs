@@ -5,6 +5,7 @@ mod held;
 mod messages;
 mod questions;
 mod report;
+mod visits;
 mod ways;
 
 use std::collections::{HashMap, HashSet};
@@ -36,7 +37,7 @@ use super::observed::Observed;
 use super::presence::Presence;
 use super::repair::{Event, Repair};
 use super::runs::Runs;
-use super::serve::{self, Telling};
+use super::serve;
 use super::spans::Span;
 use super::watched::Watched;
 use super::witnesses::Witnesses;
@@ -44,6 +45,7 @@ use super::{GossipConfig, News, Shared, Untold};
 use crate::store::{Change, Loaded, LogView, Store};
 use held::Unheld;
 use questions::{Asked, Fetched};
+use visits::Waiting;
 
 /// How often the pure parts are told of the time.
 const TICK: Duration = Duration::from_millis(50);
@@ -99,7 +101,6 @@ pub(super) struct Driver {
     repair: Arc<Mutex<Repair>>,
     admission: Admission,
     conduct: Conduct,
-    telling: Telling,
     witnesses: Witnesses,
     /// What publishers wait for to be held elsewhere, and whom to tell.
     unheld: HashMap<u64, Unheld>,
@@ -111,6 +112,8 @@ pub(super) struct Driver {
     answering: Arc<Semaphore>,
     storing: Arc<Semaphore>,
     asked: HashMap<OutboundRequestId, Asked>,
+    /// Questions for peers that are to be visited first.
+    waiting: HashMap<Origin, Vec<Waiting>>,
     /// Questions of peers whose answers have not left yet.
     open: HashMap<InboundRequestId, (Origin, Kind)>,
     /// Peers that are connected and not cut off.
@@ -191,7 +194,6 @@ impl Driver {
                 origins: config.origins.clone(),
             },
             conduct: Conduct::default(),
-            telling: Telling::default(),
             witnesses: Witnesses::new(rand::random()),
             unheld: HashMap::new(),
             swarm,
@@ -210,6 +212,7 @@ impl Driver {
             answering: Arc::new(Semaphore::new(ANSWERS)),
             storing: Arc::new(Semaphore::new(FETCHED)),
             asked: HashMap::new(),
+            waiting: HashMap::new(),
             open: HashMap::new(),
             connected: HashSet::new(),
             strangers: HashMap::new(),
@@ -265,6 +268,7 @@ impl Driver {
         }
         self.look_at_strangers(now);
         self.look_for_witnesses(now);
+        self.look_at_waiting();
         if self.next_show <= now {
             self.next_show = now + SHOW + SHOW_PEER * self.presence.count();
             self.show(now);

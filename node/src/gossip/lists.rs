@@ -45,9 +45,9 @@ impl Lister {
 /// Why a node did not tell its sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Untold {
-    /// There is no connection to it.
-    #[error("this node is not connected to it; ask a node that is")]
-    NotConnected,
+    /// It is gone, or could not be reached.
+    #[error("this node cannot reach it; try again in a minute, or ask another node")]
+    Unreached,
     /// It took too long.
     #[error("it did not answer within 3 s")]
     Late,
@@ -70,7 +70,7 @@ impl Gossip {
         let (reply, told) = oneshot::channel();
         let asked = async {
             let command = Command::Sources(peer, ask, reply);
-            self.commands.send(command).await.map_err(|_| Untold::NotConnected)?;
+            self.commands.send(command).await.map_err(|_| Untold::Unreached)?;
             told.await.unwrap_or(Err(Untold::NoList))
         };
         tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(Untold::Late))

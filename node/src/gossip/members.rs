@@ -9,6 +9,7 @@
 mod admission;
 mod dials;
 mod surplus;
+mod visits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -52,6 +53,8 @@ pub enum Target {
     Bootstrap(usize),
     /// A peer at the addresses that its beacon names.
     Peer(Origin),
+    /// The same, to ask it something and go again.
+    Visit(Origin),
 }
 
 /// How a connection came about.
@@ -84,6 +87,8 @@ pub enum Event {
     Failed(Target),
     /// The bootstrap address of that number leads to this node itself.
     Own(usize),
+    /// Somebody has a question for a peer, which need not be linked for that.
+    Visit(Origin),
     /// Time passed.
     Tick,
 }
@@ -93,16 +98,29 @@ pub enum Event {
 pub enum Effect {
     /// Dial.
     Dial(Target),
-    /// Close the connection to a peer: there are too many.
+    /// Close the connection to a peer, or give up dialling it: there are too many, or the visit is over.
     Drop(Origin),
+}
+
+/// What a connection is to this node; the higher one counts where there are several with a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// This node only asks it something: that is no link.
+    Visit,
+    /// The peer came, or is one of many that could be linked.
+    Came,
+    /// This node chose the peer, or was told of it by whoever runs it.
+    Chosen,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Connection {
     since: Instant,
-    /// Whether this node chose the peer, or was told of it by whoever runs it.
-    chosen: bool,
+    kind: Kind,
     place: Option<Place>,
+    let_in: bool,
+    /// Whether this node is about to close it.
+    dropped: bool,
 }
 
 /// The links of a node.
@@ -131,6 +149,8 @@ pub struct Links {
     /// How many of these addresses were named by whoever runs the node.
     named: usize,
     dials: Dials,
+    /// Peers that are visited, or are to be, and until when.
+    visits: BTreeMap<Origin, Instant>,
     crowded: Option<Instant>,
 }
 
@@ -153,6 +173,7 @@ impl Links {
             bootstrap: vec![None; bootstrap],
             named: 0,
             dials: Dials::default(),
+            visits: BTreeMap::new(),
             crowded: None,
         }
     }
@@ -186,6 +207,7 @@ impl Links {
                 self.there.remove(&peer);
                 // How often it was tried stays: else who says that it leaves and comes back is dialled each time.
                 self.dials.over(Target::Peer(peer));
+                self.dials.over(Target::Visit(peer));
                 if self.gone.len() < MOST_PEERS {
                     self.gone.insert(peer);
                 }
@@ -195,6 +217,7 @@ impl Links {
                 self.gone.remove(&peer);
                 self.met.remove(&peer);
                 self.dials.over(Target::Peer(peer));
+                self.dials.over(Target::Visit(peer));
             }
             Event::Found(peer) => {
                 if peer != self.me && self.found.len() < FOUND.0 && !self.connected.contains_key(&peer) {
@@ -203,8 +226,11 @@ impl Links {
             }
             Event::Connected(peer, way) => self.connected(peer, way, now),
             Event::LetIn(peer) => {
-                if self.connected.contains_key(&peer) {
-                    self.linked.insert(peer);
+                if let Some(known) = self.connected.get_mut(&peer) {
+                    known.let_in = true;
+                    if known.kind > Kind::Visit {
+                        self.linked.insert(peer);
+                    }
                 }
             }
             Event::Closed(peer) => self.closed(peer, now),
@@ -213,6 +239,7 @@ impl Links {
                 self.lead(number, self.me);
                 self.dials.forget(Target::Bootstrap(number));
             }
+            Event::Visit(peer) => self.visit(peer, now),
             Event::Tick => return self.tick(now),
         }
         Vec::new()
@@ -224,14 +251,17 @@ impl Links {
     }
 
     fn connected(&mut self, peer: Origin, way: Way, now: Instant) {
-        let (mut chosen, mut from) = (false, None);
+        let (mut kind, mut from) = (Kind::Came, None);
         match way {
             Way::Dialled(target) => {
                 self.dials.over(target);
-                chosen = true;
+                kind = match target {
+                    Target::Bootstrap(number) if number >= self.named => Kind::Came,
+                    Target::Bootstrap(_) | Target::Peer(_) => Kind::Chosen,
+                    Target::Visit(_) => Kind::Visit,
+                };
                 if let Target::Bootstrap(number) = target {
                     self.lead(number, peer);
-                    chosen = number < self.named;
                 }
             }
             Way::Came(place) => from = place,
@@ -241,14 +271,21 @@ impl Links {
         if peer == self.me {
             return;
         }
-        let fresh = Connection { since: now, chosen, place: from };
+        let fresh = Connection { since: now, kind, place: from, let_in: false, dropped: false };
         let known = self.connected.entry(peer).or_insert(fresh);
-        known.chosen |= chosen;
+        // Where the other side wants a link, a visit becomes one.
+        known.kind = known.kind.max(kind);
         known.place = from.or(known.place);
+        if known.let_in && known.kind > Kind::Visit {
+            self.linked.insert(peer);
+        }
     }
 
     fn closed(&mut self, peer: Origin, now: Instant) {
         let Some(connection) = self.connected.remove(&peer) else { return };
+        if connection.kind == Kind::Visit {
+            return self.visited(peer, &connection, now);
+        }
         let stayed = self.linked.remove(&peer) && connection.since + STAYED <= now;
         if stayed && (self.there.contains_key(&peer) || self.gone.contains(&peer)) {
             self.met.insert(peer);
@@ -273,6 +310,11 @@ impl Links {
 
     /// A dial failed, or what it brought did not last.
     fn failed(&mut self, target: Target, now: Instant) {
+        if let Target::Visit(peer) = target
+            && !self.there.contains_key(&peer)
+        {
+            return self.dials.over(target);
+        }
         if let Target::Peer(peer) = target {
             let found = self.found.contains(&peer);
             if !self.there.contains_key(&peer) && !found {
@@ -289,14 +331,12 @@ impl Links {
         self.dials.prune(|target| matches!(target, Target::Bootstrap(_)), now);
         let mut effects: Vec<Effect> = self.wanted(now).into_iter().map(Effect::Dial).collect();
         effects.extend(self.one_gone(now).map(Effect::Dial));
-        if self.linked.len() <= MOST_LINKS {
-            self.crowded = None;
-        } else if now.saturating_duration_since(*self.crowded.get_or_insert(now)) >= BEAR
-            && let Some(peer) = self.one_too_many(now)
-        {
-            self.crowded = None;
-            self.targets(peer).into_iter().for_each(|target| self.dials.rest(target, now + REST));
-            effects.push(Effect::Drop(peer));
+        effects.extend(self.make_visits(now));
+        effects.extend(self.shrink(now).into_iter().map(Effect::Drop));
+        for effect in &effects {
+            if let Effect::Drop(peer) = effect {
+                self.connected.get_mut(peer).into_iter().for_each(|connection| connection.dropped = true);
+            }
         }
         effects
     }
@@ -335,10 +375,11 @@ impl Links {
     /// How many more links are wanted: enough of all kinds, and some of this node's choice whoever else has come.
     fn room(&self) -> usize {
         let enough = if self.there.len() <= MOST_LINKS { MOST_LINKS } else { ENOUGH_LINKS };
-        let counts =
-            |(peer, connection): &(&Origin, &Connection)| connection.chosen || self.linked.contains(*peer);
+        let counts = |(peer, connection): &(&Origin, &Connection)| {
+            connection.kind == Kind::Chosen || self.linked.contains(*peer)
+        };
         let links = self.connected.iter().filter(counts).count();
-        let chosen = self.connected.values().filter(|connection| connection.chosen).count();
+        let chosen = self.connected.values().filter(|connection| connection.kind == Kind::Chosen).count();
         enough.saturating_sub(links).max(CHOSEN_LINKS.saturating_sub(chosen))
     }
 

@@ -21,7 +21,7 @@ const SUSPECT_TENTHS: u32 = 25;
 /// After how many tenths of its interval a silent peer is dead: 9 s, so that it shows within 10 s of a `kill -9`.
 const DEAD_TENTHS: u32 = 45;
 /// How long after its connection closed a peer that is not heard again is dead: one interval and what a loaded machine adds,
-/// and within the 3 s that are promised.
+/// and within the 3 s that are promised. Who speaks less often is waited for longer by that.
 const CLOSED: Duration = Duration::from_millis(2_750);
 /// How long after a connection closed beacons may come that were sent before.
 const ECHO: Duration = Duration::from_secs(5);
@@ -62,6 +62,8 @@ pub enum Event {
     Connected(Origin),
     /// The last connection to a peer closed.
     Closed(Origin),
+    /// The same, by choice of one of both: that says nothing of how the peer is.
+    Parted(Origin),
     /// Records came that this identity signed after this start, and not this node.
     Twin,
     /// Time passed.
@@ -135,7 +137,8 @@ impl Peer {
         match self.state {
             PeerState::Alive => Some((self.heard + self.tenths(SUSPECT_TENTHS), PeerState::Suspect)),
             PeerState::Suspect => {
-                let closed = self.closed.map(|closed| closed + CLOSED);
+                let slower = self.tenths(10).saturating_sub(INTERVAL);
+                let closed = self.closed.map(|closed| closed + CLOSED + slower);
                 Some((closed.map_or(dead, |closed| closed.min(dead)), PeerState::Dead))
             }
             PeerState::Left | PeerState::Dead => None,
@@ -243,7 +246,9 @@ impl Presence {
                     known.closed = None;
                 }
             }
-            Event::Closed(peer) => self.closed(peer, now, &mut effects),
+            Event::Closed(peer) if self.parted(peer, now) => self.closed(peer, now, &mut effects),
+            Event::Closed(_) => {}
+            Event::Parted(peer) => _ = self.parted(peer, now),
             Event::Twin => self.met_twin(now, &mut effects),
             Event::Tick => self.tick(now, &mut effects),
         }
@@ -265,7 +270,7 @@ impl Presence {
     }
 
     fn beacon(&mut self, beacon: Arc<Beacon>, now: Instant, effects: &mut Vec<Effect>) {
-        let peer = beacon.origin;
+        let (peer, news) = (beacon.origin, self.is_news(&beacon));
         let Some(known) = self.peers.get_mut(&peer) else {
             if !beacon.leaving && self.has_room(peer, now, effects) {
                 self.peers.insert(peer, self.newcomer(beacon, now));
@@ -273,22 +278,10 @@ impl Presence {
             }
             return;
         };
-        let newest = (known.beacon.run, known.beacon.sequence);
-        if beacon.run < newest.0 {
-            // A clock that was set back gives a run that looks older: whoever is gone may come back so, but not by what others
-            // recorded of it.
-            let goes_on =
-                known.other.is_some_and(|other| other.run == beacon.run && beacon.sequence > other.sequence);
-            if is_twin(&mut known.other, &beacon, newest.0, now) && known.state <= PeerState::Suspect {
-                effects.push(Effect::Twin(peer));
-            }
-            if !(goes_on && known.connected && known.state > PeerState::Suspect) {
-                return;
-            }
-        } else if (beacon.run, beacon.sequence) <= newest {
+        if !news && !comes_back(known, &beacon, now, effects) {
             return;
         }
-        if beacon.run != newest.0 {
+        if beacon.run != known.beacon.run {
             known.other = None;
             known.closed = None;
             known.quickest = (now, beacon.time);
@@ -347,11 +340,18 @@ impl Presence {
         true
     }
 
+    /// The last connection to a peer is gone; says whether there was one.
+    fn parted(&mut self, peer: Origin, now: Instant) -> bool {
+        let Some(since) = self.connected.remove(&peer) else { return false };
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.lasted = known.lasted.saturating_add(now.saturating_duration_since(since));
+            known.connected = false;
+        }
+        true
+    }
+
     fn closed(&mut self, peer: Origin, now: Instant, effects: &mut Vec<Effect>) {
-        let Some(since) = self.connected.remove(&peer) else { return };
         let Some(known) = self.peers.get_mut(&peer) else { return };
-        known.lasted = known.lasted.saturating_add(now.saturating_duration_since(since));
-        known.connected = false;
         known.closed = Some(now);
         if known.state <= PeerState::Suspect {
             change(peer, known, PeerState::Suspect, now, effects);
@@ -373,6 +373,22 @@ impl Presence {
             keep
         });
     }
+}
+
+/// Looks at a beacon that is older than the newest. Says whether its node is back with a clock that was set back, which gives a run
+/// that looks older: whoever is gone may come back so, but not by what others recorded of it.
+fn comes_back(known: &mut Peer, beacon: &Beacon, now: Instant, effects: &mut Vec<Effect>) -> bool {
+    let newest = known.beacon.run;
+    if beacon.run == newest {
+        return false;
+    }
+    let goes_on =
+        known.other.is_some_and(|other| other.run == beacon.run && beacon.sequence > other.sequence);
+    let gone = known.state > PeerState::Suspect;
+    if is_twin(&mut known.other, beacon, newest, now) && !gone {
+        effects.push(Effect::Twin(beacon.origin));
+    }
+    goes_on && known.connected && gone
 }
 
 fn change(peer: Origin, known: &mut Peer, to: PeerState, now: Instant, effects: &mut Vec<Effect>) {

@@ -21,12 +21,12 @@ use std::time::{Duration, Instant};
 
 use anode_shared::beacon::Beacon;
 use anode_shared::ids::{LogId, LogKey, Origin};
+use anode_shared::mesh::total;
 use anode_shared::repair::{BUCKETS, Digest, Summary};
 use anode_shared::time::Micros;
 
 use super::dice::Dice;
 use super::rates::Rates;
-use super::spans::total;
 use brought::Brought;
 pub use events::{Effect, Event, Outcome, Owed, Piece};
 use log::Log;
@@ -98,6 +98,10 @@ pub struct Repair {
     shard_bits: u8,
     flaw: Option<Flaw>,
 }
+
+/// Of how many origins it is remembered up to where all is forgotten: what is older than the store's own marks is fetched no more
+/// than once, and dropped.
+const MOST_MARKS: usize = 4_096;
 
 impl Repair {
     /// Begins with the own identity, the byte rate of each origin and a seed.
@@ -334,6 +338,10 @@ impl Repair {
     fn forget(&mut self, origin: Origin, upto: LogId) {
         let mark = self.forgotten.entry(origin).or_insert(upto);
         *mark = upto.max(*mark);
+        if self.forgotten.len() > MOST_MARKS {
+            let oldest = self.forgotten.iter().min_by_key(|(_, mark)| **mark).map(|(origin, _)| *origin);
+            oldest.map(|origin| self.forgotten.remove(&origin));
+        }
         let gone: Vec<LogId> =
             self.of_origin.get(&origin).into_iter().flatten().filter(|log| **log <= upto).copied().collect();
         for log in gone {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use anode_shared::mesh::total;
+
 /// Seqs from one to another, both ends inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {
@@ -26,11 +28,6 @@ impl Span {
     pub fn meet(self, other: Self) -> Option<Self> {
         Self::new(self.from.max(other.from), self.to.min(other.to))
     }
-}
-
-/// The sum of counts of which peers may have claimed any, however absurd.
-pub fn total(counts: impl Iterator<Item = u64>) -> u64 {
-    counts.fold(0, u64::saturating_add)
 }
 
 /// A set of seqs. All ends stay below 2^64 - 1.

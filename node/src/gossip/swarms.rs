@@ -1,5 +1,6 @@
 //! Many real nodes in one process: the node's own driver, swarm and store, over wires in memory that are cut and mended.
 
+mod visits;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,17 +38,19 @@ struct Swarms {
     ends: BTreeMap<LogKey, u64>,
     tracker: TaskTracker,
     cancel: CancellationToken,
+    pace: Duration,
 }
 
 impl Swarms {
-    /// Starts nodes of which each knows one that came before it, in a network of `1 << shard_bits` shards.
-    fn start(count: usize, shard_bits: u8) -> Self {
+    /// Starts nodes of which each knows one that came before it, in a network of `1 << shard_bits` shards; each speaks so often.
+    fn start(count: usize, shard_bits: u8, pace: Duration) -> Self {
         let mut swarms = Self {
             wires: Wires::new(count),
             nodes: Vec::new(),
             ends: BTreeMap::new(),
             tracker: TaskTracker::new(),
             cancel: CancellationToken::new(),
+            pace,
         };
         for number in 0..count {
             let node = swarms.node(number, shard_bits);
@@ -76,7 +79,7 @@ impl Swarms {
             network_key: None,
             origins: None,
             origin_rate: 64 << 20,
-            pace: PACE,
+            pace: self.pace,
             retain_age,
         };
         let transport = self.wires.transport(number, &identity).unwrap();
@@ -219,7 +222,7 @@ async fn it_brings_all_shards_everywhere_among_fifty_swarms_also_after_a_partiti
 
 async fn play(count: usize, shard_bits: u8) {
     let began = Instant::now();
-    let mut swarms = Swarms::start(count, shard_bits);
+    let mut swarms = Swarms::start(count, shard_bits, PACE);
     while swarms.nodes.iter().any(|node| node.gossip.view().peers.len() < count - 1) {
         assert!(began.elapsed() < PATIENCE, "not all know all: {}", swarms.describe());
         sleep(Duration::from_millis(50)).await;

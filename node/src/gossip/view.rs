@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anode_shared::beacon::Load;
 use anode_shared::ids::{Hash, LogKey, Origin, RecordId};
-use anode_shared::mesh::{Mesh, PeerState, PeerStatus};
+use anode_shared::mesh::{Mesh, PeerState, PeerStatus, total};
 use anode_shared::status::{Component, State};
 use serde_json::json;
 
 use super::Gossip;
 use super::counters::Counters;
 use super::repair::Repair;
-use super::spans::{Span, total};
+use super::spans::Span;
 use crate::store::Holders;
 
 /// What is wrong where two nodes have one identity, and what to do.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use anode_shared::ids::{LogKey, RecordId};
+use anode_shared::mesh::total;
 use anode_shared::time::Micros;
 use tokio::sync::oneshot;
 
@@ -64,9 +65,9 @@ pub(crate) fn unarchived(shared: &Shared, segment: &Segment) -> u64 {
         let inside = |(first, last): &&(u64, u64)| *first <= span.last && *last >= span.first;
         let holes = archived.holes.iter().filter(inside).map(|hole| held(segment, key, *hole));
         // An origin may have signed any seqs.
-        holes.fold(above, u64::saturating_add)
+        total(holes.chain([above]))
     });
-    left.fold(0, u64::saturating_add)
+    total(left)
 }
 
 /// How many records of a range a segment holds.

@@ -2,7 +2,7 @@
 //!
 //! Pure: the same entries in the same order always lead to the same state, live and in recovery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anode_shared::batch::{Header, Predecessor};
 use anode_shared::cursor::{Marks, Shard, WHOLE};
@@ -19,6 +19,11 @@ pub(crate) use waits::Waits;
 
 /// How long nothing more of a log must have come for it to count as finished (10 min: repair from any live peer takes less).
 const FINISHED_AFTER: Micros = 600 * 1_000_000;
+
+/// Of how many origins that are gone for good, with all that they said, it is still known up to where: their marks stand in cursors
+/// too, which have room for a thousand origins, and anybody can make up any number. What is older would be dropped at once if it
+/// came again.
+const MOST_IDLE: usize = 256;
 
 /// For each log the newest seq that the order has passed.
 pub(crate) type Heads = BTreeMap<LogKey, u64>;
@@ -406,6 +411,22 @@ impl Order {
                 _ => self.forgotten_parts.entry((origin, shard)).or_insert(newest),
             };
             *mark = newest.max(*mark);
+        }
+        self.bound_marks();
+    }
+
+    /// Drops the oldest marks of origins of which no log is known, where there are too many.
+    fn bound_marks(&mut self) {
+        let there: BTreeSet<Origin> = self.logs.keys().map(|key| key.origin).collect();
+        let whole = self.forgotten.iter().map(|(origin, log)| (*log, *origin));
+        let parts = self.forgotten_parts.iter().map(|((origin, _), log)| (*log, *origin));
+        let mut idle: Vec<(LogId, Origin)> =
+            whole.chain(parts).filter(|(_, origin)| !there.contains(origin)).collect();
+        let Some(over) = idle.len().checked_sub(MOST_IDLE).filter(|over| *over > 0) else { return };
+        idle.sort_unstable();
+        for (_, origin) in &idle[..over] {
+            self.forgotten.remove(origin);
+            self.forgotten_parts.retain(|(of, _), _| of != origin);
         }
     }
 }

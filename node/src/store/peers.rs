@@ -216,7 +216,9 @@ impl Store {
             touched.into_iter().filter_map(|key| Some(Change::Log(key, LogView::of(order.logs.get(&key)?))));
         let gone = std::mem::take(&mut peers.gone).into_iter().map(Change::Gone);
         let mut changes: Vec<Change> = gone.chain(views).collect();
-        for (origin, mark) in order.forgotten_origins() {
+        let marks = order.forgotten_origins();
+        peers.told.retain(|origin, _| marks.contains_key(origin));
+        for (origin, mark) in marks {
             if peers.told.insert(origin, mark) != Some(mark) {
                 peers.heard.retain(|key, _| key.origin != origin || key.log > mark);
                 changes.push(Change::Forgotten(origin, mark));

@@ -25,6 +25,7 @@ use super::topics::TopicTable;
 use super::writer::Writer;
 
 mod backfill;
+mod crowded;
 
 /// The most bits of a shard: gossipsub delivers nothing to nodes of more than a hundred topics.
 const MOST_SHARD_BITS: u8 = 6;
@@ -266,6 +267,7 @@ impl Shared {
                 cursor.set(key, shard, head);
             }
         }
+        crowded::bound(&mut cursor, &order);
         cursor
     }
 

@@ -6,6 +6,7 @@ mod crowds;
 mod floods;
 mod forks;
 mod frames;
+mod replays;
 mod silence;
 
 use std::time::{Duration, Instant};

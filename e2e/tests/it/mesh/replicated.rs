@@ -1,16 +1,20 @@
 //! `ack=replicated` means it: another node has the record on stable storage, and proves it without its origin.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use e2e::forge::Forger;
 use e2e::mesh::{self, Mesh, PATIENCE};
 use e2e::scale;
 use e2e::words::Id;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::proof::verify;
+use crate::syscalls::Tampered;
 
 const PATH: &str = "/api/v1/records?ack=replicated";
 
@@ -86,5 +90,71 @@ async fn it_says_what_was_reached_where_nobody_answers() -> Result<()> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     mesh::until_state(&mesh.nodes[0], &mesh.id(1).await?, "alive", PATIENCE).await?;
+    mesh.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_counts_only_on_peers_that_keep_the_origin() -> Result<()> {
+    let mut mesh = Mesh::new("keepers");
+    mesh.add(&[], &[]).await?;
+    // This one keeps somebody's records, and not those of the first.
+    mesh.add(&[0], &["--origins", &Forger::random("keepers").id()]).await?;
+    mesh.until_whole(PATIENCE).await?;
+    let (status, answer) = publish(&mesh, "unkept", 2).await?;
+    ensure!(status == 202 && answer["ack"] == "durable", "{status} {answer}");
+    give_up(&mesh, 4_500).await?;
+    mesh.add(&[0], &[]).await?;
+    mesh.until_whole(PATIENCE).await?;
+    let began = Instant::now();
+    let (status, answer) = publish(&mesh, "kept", 2).await?;
+    ensure!(status == 200 && answer["ack"] == "replicated", "{status} {answer}");
+    scale::say(&format!(
+        "replicated after {:?} by the only one of two who keeps the origin",
+        began.elapsed()
+    ));
+    let id = answer["ids"][1].as_str().context("no id")?.to_owned();
+    mesh.nodes[0].kill()?;
+    for (number, expected) in [(2, 200), (1, 410)] {
+        let answer = mesh.http(number)?.send("GET", &format!("/api/v1/records/{id}"), &[], "").await?;
+        ensure!([expected, expected - 6].contains(&answer.status), "node {number}: {}", answer.status);
+    }
+    mesh.nodes[1].stop().await?;
+    mesh.nodes[2].stop().await
+}
+
+/// Publishers that ask for a copy elsewhere and go before they have the answer: more than may wait at once.
+async fn give_up(mesh: &Mesh, count: usize) -> Result<()> {
+    let http = Arc::new(mesh.http(0)?.clone());
+    let mut asked = JoinSet::new();
+    for number in 0..count {
+        let http = http.clone();
+        asked.spawn(async move {
+            let body =
+                json!({ "topic": "rep.given-up", "payload": { "k": format!("up-{number}") } }).to_string();
+            let asked = http.send("POST", PATH, &[], &body);
+            let _ = tokio::time::timeout(Duration::from_millis(500), asked).await;
+        });
+        if asked.len() >= 100 {
+            asked.join_next().await.context("nobody asked")??;
+        }
+    }
+    asked.join_all().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_waits_until_a_peer_has_synced() -> Result<()> {
+    const SYNC: Duration = Duration::from_secs(3);
+    let mut mesh = Mesh::start("slowsync", 2, &[]).await?;
+    let (status, answer) = publish(&mesh, "before", 2).await?;
+    ensure!(status == 200 && answer["ack"] == "replicated", "{status} {answer}");
+    let slow = Tampered::attach(mesh.nodes[1].pid()?, &format!("delay_enter={}", SYNC.as_micros())).await?;
+    let began = Instant::now();
+    let (status, answer) = publish(&mesh, "slow", 2).await?;
+    let took = began.elapsed();
+    drop(slow);
+    ensure!(status == 200 && answer["ack"] == "replicated", "{status} {answer} after {took:?}");
+    ensure!(took >= SYNC, "it counted as replicated after {took:?}, before the peer could have synced it");
+    scale::say(&format!("replicated after {took:?} where the peer's sync takes {SYNC:?}"));
     mesh.stop().await
 }

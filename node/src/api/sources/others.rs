@@ -311,7 +311,7 @@ mod tests {
                 (node(2), Err(Untold::Late)),
                 (node(3), told(&["a"], Some("a"))),
                 (node(4), told(&["c"], None)),
-                (node(5), Err(Untold::NotConnected)),
+                (node(5), Err(Untold::Unreached)),
             ]
         };
         for (limit, shown, next) in [

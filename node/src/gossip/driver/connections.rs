@@ -134,11 +134,14 @@ impl Driver {
         if !self.connected.remove(&origin) {
             return;
         }
+        let by_choice = self.links.ends_by_choice(origin);
+        let event = if by_choice { presence::Event::Parted(origin) } else { presence::Event::Closed(origin) };
         self.links.handle(members::Event::Closed(origin), now);
-        let effects = self.presence.handle(presence::Event::Closed(origin), now);
+        let effects = self.presence.handle(event, now);
         self.presence_effects(effects, now);
         self.observed.left(origin);
         self.forget_ways(origin);
+        self.visited_in_vain(origin);
         if self.members.remove(&origin).is_some() {
             self.plan(repair::Event::Closed(origin), now);
         }
@@ -177,6 +180,7 @@ impl Driver {
         if let Entry::Vacant(place) = self.members.entry(origin) {
             place.insert(Member::default());
             self.links.handle(members::Event::LetIn(origin), now);
+            self.ask_who_was_visited(origin);
             self.plan(repair::Event::Connected(origin), now);
             // It learns at once who this is, and this node is not thought dead while it comes up.
             self.greet(now);
@@ -228,8 +232,13 @@ impl Driver {
             }
         }
         self.links.handle(members::Event::Failed(target), now);
-        if let Target::Peer(origin) = target {
+        if let Target::Peer(origin) | Target::Visit(origin) = target {
             self.forget_ways(origin);
+        }
+        if let Target::Visit(origin) = target
+            && !matches!(error, DialError::DialPeerConditionFalse(_))
+        {
+            self.visited_in_vain(origin);
         }
     }
 
@@ -284,8 +293,8 @@ impl Driver {
                     None => DialOpts::unknown_peer_id().address(address.clone()).build(),
                 })
             }
-            Target::Peer(origin) if self.conduct.is_cut(origin, now) => None,
-            Target::Peer(origin) => peers::peer_id(origin).map(|peer| {
+            Target::Peer(origin) | Target::Visit(origin) if self.conduct.is_cut(origin, now) => None,
+            Target::Peer(origin) | Target::Visit(origin) => peers::peer_id(origin).map(|peer| {
                 DialOpts::peer_id(peer)
                     .condition(PeerCondition::DisconnectedAndNotDialing)
                     .addresses(self.ways_to(origin))

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anode_shared::ids::{LogKey, Origin};
-use anode_shared::repair::{Answer, Question, RepairError, SourcesAsk, Summaries, Summary};
+use anode_shared::repair::{Answer, Question, RepairError, Summaries, Summary};
 use bytes::Bytes;
 use libp2p::request_response::{
     self, InboundFailure, InboundRequestId, Message, OutboundRequestId, ResponseChannel,
@@ -171,11 +171,7 @@ impl Driver {
         // Only an origin has publishers who wait for its records to be held elsewhere.
         let waits = matches!(&question, Question::Holds(ask) if ask.log.origin == peer);
         let kind = if waits { Kind::Waits } else { Kind::Reads };
-        let compares = matches!(question, Question::Compare { .. });
-        if !self.conduct.takes(peer, work(&question), now)
-            || compares && !self.telling.may_tell(peer, now)
-            || !self.conduct.open(peer, kind)
-        {
+        if !self.conduct.takes(peer, &question, now) || !self.conduct.open(peer, kind) {
             self.refuse(channel);
             self.offend(peer, Offence::Pressing, now);
             return None;
@@ -205,7 +201,7 @@ impl Driver {
         let summaries = match &question {
             Question::Compare { digest, from, proofs } => {
                 let summaries = self.planner().summaries(digest, *from);
-                let proofs = self.telling.tell(peer, &summaries, *proofs, Instant::now());
+                let proofs = self.conduct.tells(peer, summaries.logs.len(), *proofs, Instant::now());
                 Some((summaries, proofs))
             }
             _ => None,
@@ -323,29 +319,5 @@ impl Driver {
             let effects = self.presence.handle(presence::Event::Twin, now);
             self.presence_effects(effects, now);
         }
-    }
-
-    /// Asks a peer for its sources. Where it gives none the reply is dropped.
-    pub(super) fn ask_for_sources(
-        &mut self,
-        peer: Origin,
-        ask: SourcesAsk,
-        reply: oneshot::Sender<Result<Vec<u8>, Untold>>,
-    ) {
-        if self.members.contains_key(&peer) {
-            self.ask_peer(peer, &Question::Sources(ask), Asked::Sources(reply));
-        } else {
-            let _ = reply.send(Err(Untold::NotConnected));
-        }
-    }
-}
-
-/// What a question costs beside the bytes of its answer, which the asker must take: comparing goes through all parts, and a proof
-/// may have to be read. How many logs are told of is bounded apart from that. Of forks there may be many at once, by no fault of who tells of them.
-fn work(question: &Question) -> u64 {
-    match question {
-        Question::Compare { proofs: true, .. } => 4,
-        Question::Compare { .. } | Question::Sources(_) => 1,
-        Question::Range(_) | Question::Fork(_) | Question::Forked(_) | Question::Holds(_) => 0,
     }
 }

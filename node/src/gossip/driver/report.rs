@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use anode_shared::beacon::{Beacon, ComponentState, Link, Load, MAX_LIST, OwnHead, VERSION};
 use anode_shared::ids::{Hash, LogId, LogKey, Origin};
-use anode_shared::mesh::{Mesh, PeerLink, PeerState as Shown, PeerStatus};
+use anode_shared::mesh::{Mesh, PeerLink, PeerState as Shown, PeerStatus, total};
 use anode_shared::time::{Micros, to_rfc3339};
 use libp2p::multiaddr::{Multiaddr, Protocol};
 
 use super::Driver;
 use super::ways::MOST_ADDRESSES;
 use crate::gossip::presence::{Peer, PeerState};
-use crate::gossip::spans::total;
 use crate::gossip::view::View;
 use crate::gossip::{peers, view};
 use crate::store::{LogView, system_time};

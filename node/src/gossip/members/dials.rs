@@ -16,6 +16,10 @@ const CALLS: u32 = 20;
 /// How often another one may: whoever makes up peers to have somebody dialled by a whole mesh gets no more than that of each node.
 const CALL: Duration = Duration::from_millis(500);
 
+/// How many peers may be visited at once, as when somebody looks at all of a large mesh; another one as often as one is called.
+/// Visits count apart: whoever looks at will must not keep a node from its links.
+const VISITS: u32 = 32;
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Tries {
     count: u32,
@@ -28,11 +32,12 @@ struct Tries {
 pub(super) struct Dials {
     tries: BTreeMap<Target, Tries>,
     calls: Pace,
+    visits: Pace,
 }
 
 impl Default for Dials {
     fn default() -> Self {
-        Self { tries: BTreeMap::new(), calls: Pace::new(CALL, CALLS) }
+        Self { tries: BTreeMap::new(), calls: Pace::new(CALL, CALLS), visits: Pace::new(CALL, VISITS) }
     }
 }
 
@@ -43,9 +48,16 @@ impl Dials {
         self.tries.is_empty()
     }
 
-    /// How many are under way.
+    /// How many are under way, but for visits.
     pub(super) fn under_way(&self) -> usize {
-        self.tries.values().filter(|tries| tries.under_way).count()
+        let counts =
+            |(target, tries): &(&Target, &Tries)| tries.under_way && !matches!(target, Target::Visit(_));
+        self.tries.iter().filter(counts).count()
+    }
+
+    /// Whether one to a target is under way.
+    pub(super) fn is_under_way(&self, target: Target) -> bool {
+        self.tries.get(&target).is_some_and(|tries| tries.under_way)
     }
 
     /// How often in a row it did not work.
@@ -101,6 +113,11 @@ impl Dials {
     /// Takes one of the calls to those of whom only others told; says no where too many were made.
     pub(super) fn may_call(&mut self, now: Instant) -> bool {
         self.calls.take(now)
+    }
+
+    /// Takes one of the visits; says no where too many were made.
+    pub(super) fn may_visit(&mut self, now: Instant) -> bool {
+        self.visits.take(now)
     }
 
     /// Forgets what has not been tried for so long that it would begin anew, but for what is kept.

@@ -89,7 +89,7 @@ fn play(count: u8, seed: u64, first: &[(u8, u8)]) -> Vec<BTreeSet<Origin>> {
                         nodes[usize::from(one)].handle(Event::Closed(peer), now);
                         nodes[usize::from(peer.0[0])].handle(Event::Closed(who(one)), now);
                     }
-                    Effect::Dial(Target::Bootstrap(_)) => {}
+                    Effect::Dial(Target::Bootstrap(_) | Target::Visit(_)) => {}
                 }
             }
         }
@@ -243,7 +243,7 @@ fn it_keeps_what_it_chose_and_what_it_favours_whoever_crowds_in() {
     // 1 to 9 honest ones that it dialled, 10 to 12 favoured ones that came; and a crowd that speaks, or says nothing.
     for speaks in [true, false] {
         let mut links = Links::new(who(0), 0, 7).favouring((10..13).map(who).collect(), 0);
-        let honest: Vec<Origin> = (1..13).map(who).collect();
+        let honest: Vec<Origin> = (0..13).map(who).collect();
         for peer in 1..13 {
             links.handle(Event::There(who(peer), honest.clone()), at(0));
             let way = if peer < 10 { Way::Dialled(Target::Peer(who(peer))) } else { Way::Came(None) };
@@ -255,7 +255,7 @@ fn it_keeps_what_it_chose_and_what_it_favours_whoever_crowds_in() {
         for second in 2..600 {
             for peer in 100..160 {
                 // It names no neighbour in common, so that it could be the only bridge.
-                let says = speaks.then(|| Event::There(who(peer), vec![who(200)]));
+                let says = speaks.then(|| Event::There(who(peer), vec![who(0), who(200)]));
                 says.into_iter().for_each(|says| _ = links.handle(says, at(second)));
             }
             for effect in links.handle(Event::Tick, at(second)) {
@@ -315,10 +315,10 @@ fn it_drops_one_of_a_crowd_from_one_place_first() {
     let start = Instant::now();
     let place = |n| Some(Place::v4([10, 0, 0, n]));
     let mut links = Links::new(who(0), 0, 7);
-    let all: Vec<Origin> = (1..60).map(who).collect();
-    // 1 to 9 come from places of their own and have many links, the others all from one and name a single one.
+    let all: Vec<Origin> = (0..60).map(who).collect();
+    // 1 to 9 come from places of their own and have many links, the others all from one and name a single other one.
     for peer in 1..40 {
-        let (names, from) = if peer < 10 { (&all[..], peer) } else { (&all[..1], 200) };
+        let (names, from) = if peer < 10 { (&all[..], peer) } else { (&all[..2], 200) };
         links.handle(Event::There(who(peer), names.to_vec()), start);
         join(&mut links, who(peer), Way::Came(place(from)), start);
     }
@@ -331,6 +331,37 @@ fn it_drops_one_of_a_crowd_from_one_place_first() {
     }
     assert_eq!(links.linked().len(), MOST_LINKS);
     assert!((1..10).all(|peer| links.linked().contains(&who(peer))), "{:?}", links.linked());
+}
+
+#[test]
+fn it_is_rid_of_a_large_crowd_soon_and_keeps_who_was_there() {
+    let start = Instant::now();
+    let mut links = Links::new(who(0), 0, 7);
+    let honest: Vec<Origin> = (0..13).map(who).collect();
+    for peer in 1..13 {
+        links.handle(Event::There(who(peer), honest.clone()), start);
+        join(&mut links, who(peer), Way::Came(Some(Place::v4([10, 0, 0, peer]))), start);
+    }
+    for peer in 100..196 {
+        links.handle(Event::There(who(peer), vec![who(0), who(1)]), start);
+        join(&mut links, who(peer), Way::Came(Some(Place::v4([10, 0, 1, 1]))), start);
+    }
+    let mut rid = None;
+    for second in 0..300 {
+        for effect in links.handle(Event::Tick, start + Duration::from_secs(second)) {
+            match effect {
+                Effect::Drop(peer) => {
+                    _ = links.handle(Event::Closed(peer), start + Duration::from_secs(second))
+                }
+                Effect::Dial(target) => _ = links.handle(Event::Failed(target), start),
+            }
+        }
+        if links.linked().len() <= MOST_LINKS {
+            rid = rid.or(Some(second));
+        }
+    }
+    assert!(rid.is_some_and(|second| second <= 90), "after {rid:?} s");
+    assert!((1..13).all(|peer| links.linked().contains(&who(peer))), "{:?}", links.linked());
 }
 
 #[test]

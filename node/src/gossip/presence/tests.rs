@@ -146,6 +146,33 @@ fn it_tells_the_living_from_the_dead() {
 }
 
 #[test]
+fn it_takes_a_chosen_end_of_a_connection_for_nothing_else() {
+    let joined = || vec![(0, says(7, 1, 0)), (100, Event::Connected(A))];
+    let ends = |event: Event| joined().into_iter().chain([(1_000, event)]).collect::<Vec<_>>();
+    check("by itself", ends(Event::Closed(A)), 4_500, &[(0, Alive), (1_000, Suspect), (3_800, Dead)]);
+    check("by choice", ends(Event::Parted(A)), 4_500, &[(0, Alive)]);
+    check(
+        "by choice, and it dies",
+        ends(Event::Parted(A)),
+        9_500,
+        &[(0, Alive), (5_000, Suspect), (9_000, Dead)],
+    );
+}
+
+#[test]
+fn it_waits_for_those_who_speak_seldom_as_long_as_that_takes() {
+    let seldom = |sequence, sent| {
+        let beacon = beacon(A, 7, sequence, sent);
+        Event::Beacon(Arc::new(Beacon { interval_ms: 10_000, ..(*beacon).clone() }))
+    };
+    let ends = vec![(0, seldom(1, 0)), (100, Event::Connected(A)), (1_000, Event::Closed(A))];
+    let mut lives = ends.clone();
+    lives.push((10_500, seldom(2, 10_500)));
+    check("it lives", lives, 15_000, &[(0, Alive), (1_000, Suspect), (10_500, Alive)]);
+    check("it is dead", ends, 15_000, &[(0, Alive), (1_000, Suspect), (11_800, Dead)]);
+}
+
+#[test]
 fn it_passes_over_what_is_old() {
     let echoes = (1..20).map(|n| (n * 1_000, says(7, 5, 0)));
     check("the same again", echoes.collect(), 20_000, &[(1_000, Alive), (6_000, Suspect), (10_000, Dead)]);

@@ -336,7 +336,7 @@ impl World {
                     let other = self.bootstrap[node][number];
                     self.at(20, What::Link(node, other, Some(number)));
                 }
-                members::Effect::Dial(Target::Peer(peer)) => {
+                members::Effect::Dial(Target::Peer(peer) | Target::Visit(peer)) => {
                     let other = self.by_origin[&peer];
                     self.at(20, What::Link(node, other, None));
                 }

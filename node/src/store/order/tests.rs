@@ -105,6 +105,32 @@ fn it_forgets_finished_logs_and_takes_none_of_them_again() {
 }
 
 #[test]
+fn it_remembers_few_of_those_who_are_gone_for_good() {
+    let mut order = Order::default();
+    let of = |n: u64, log: u64| {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        LogKey { origin: Origin(bytes), log: LogId(log) }
+    };
+    // The later ones were there the longest ago.
+    let first = |n: u64| 10_000 - n * 10;
+    for n in 0..1_000 {
+        order.take_next(of(n, first(n)), piece(1, 2), behind(WHOLE, None, 0), 0);
+        order.take_next(of(n, first(n) + 1), piece(1, 2), behind(WHOLE, Some(first(n)), 2), 0);
+        order.take_floor(of(n, first(n)), 3);
+    }
+    order.forget_expired(FINISHED_AFTER);
+    assert_eq!(order.forgotten_origins().len(), 1_000, "whose last logs are known");
+    // The last ten are still there.
+    (0..990).for_each(|n| order.forget(of(n, first(n) + 1)));
+    order.forget_expired(FINISHED_AFTER);
+    let marks: Vec<Origin> = order.forgotten_origins().into_keys().collect();
+    let expected: Vec<Origin> = (0..MOST_IDLE as u64).chain(990..1_000).map(|n| of(n, 0).origin).collect();
+    assert_eq!(marks, expected, "the newest, and those who are there");
+    assert_eq!(order.fit(of(20, first(20)), WHOLE, &piece(1, 2)), Fit::Old);
+}
+
+#[test]
 fn it_finishes_and_forgets_the_logs_of_each_shard_apart() {
     let (one, other, origin) = ((2, 1), (2, 3), Origin([1; 32]));
     let mut order = Order::default();
