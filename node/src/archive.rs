@@ -16,6 +16,7 @@ mod board;
 mod pen;
 mod writer;
 mod verify;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -27,15 +28,17 @@ use std::time::{Duration, Instant};
 use anode_shared::archive::{ArchivedLog, Verified};
 use anode_shared::ids::{Hash, LogKey, Origin, RecordId};
 use anode_shared::status::{Component, Level, State};
+use anode_shared::topic::Topics;
 use serde_json::json;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use session::{Door, Session};
+pub use topics::Named;
 pub use trouble::Trouble;
 
-use crate::store::{Archived, Archiver, Store, system_time};
+use crate::store::{Archived, Archiver, Newest, Store, system_time};
 use board::{Board, Lag};
 use health::{Figures, Health};
 use pen::Pen;
@@ -50,6 +53,9 @@ const MEASURE: Duration = Duration::from_secs(1);
 const MEASURED: usize = 16;
 /// How long Cassandra must have been lost for others to archive this node's logs, if they can.
 const WITHDRAW: Duration = Duration::from_secs(60);
+
+/// How many look for topics at once: what each has read lies in memory.
+const LOOKING: usize = 4;
 
 /// Says what happened: level, kind, and the same in a sentence.
 pub type Tell = Box<dyn Fn(Level, &str, &str) + Send + Sync>;
@@ -82,6 +88,8 @@ pub(crate) struct Shared {
     progress: watch::Sender<u64>,
     /// How many wait for records to be archived.
     waiting: AtomicUsize,
+    /// Turns of those who look for topics.
+    looking: Semaphore,
     kick: Notify,
     with: OnceLock<With>,
 }
@@ -116,6 +124,7 @@ impl Archive {
             counts: Counts::default(),
             progress: watch::Sender::new(0),
             waiting: AtomicUsize::new(0),
+            looking: Semaphore::new(LOOKING),
             kick: Notify::new(),
             with: OnceLock::new(),
         })))
@@ -184,6 +193,16 @@ impl Archive {
     /// How far logs are archived, so many behind one, and whether there are more.
     pub fn logs(&self, after: Option<LogKey>, limit: usize) -> (Vec<ArchivedLog>, bool) {
         self.0.as_ref().map_or_else(|| (Vec::new(), false), |shared| shared.board().logs(after, limit))
+    }
+
+    /// So many topics behind a name that the archive holds a record of, by name. Answers soon.
+    ///
+    /// # Errors
+    /// When Cassandra does not.
+    pub async fn topics_after(&self, name: &str, limit: usize) -> Result<Vec<Named>, Trouble> {
+        let Some(shared) = &self.0 else { return Ok(Vec::new()) };
+        let session = shared.answering()?;
+        shared.soon(topics::after(&session, name, limit)).await
     }
 
     /// Compares records of a log with what Cassandra holds, as far as one answer goes.
@@ -336,6 +355,23 @@ impl Shared {
         }
     }
 
+    /// The session, as far as Cassandra answers at present.
+    fn answering(&self) -> Result<Arc<Session>, Trouble> {
+        let session = self.session.borrow().clone();
+        let session = session.filter(|_| self.health.lost_for(Instant::now()).is_none());
+        session.ok_or_else(|| Trouble::Failed("there is no connection to Cassandra".to_owned()))
+    }
+
+    /// Waits for an answer that somebody waits for, but not for long.
+    async fn soon<T>(&self, answer: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+        let answer = async {
+            let _turn = self.looking.acquire().await;
+            answer.await
+        };
+        let late = |_| Trouble::Failed("Cassandra does not answer in time".to_owned());
+        tokio::time::timeout(topics::PATIENCE, answer).await.map_err(late).flatten()
+    }
+
     fn component(&self) -> Component {
         let (lag, then, holes) = {
             let board = self.board();
@@ -402,6 +438,20 @@ impl Archiver for Asked {
 
     fn archived_of(&self, log: LogKey) -> Option<Archived> {
         self.0.board().archived_of(log)
+    }
+
+    fn newest(&self, topics: &Topics, most: usize) -> Pin<Box<dyn Future<Output = Newest> + Send>> {
+        let (shared, topics) = (self.0.clone(), topics.clone());
+        Box::pin(async move {
+            let newest = match shared.answering() {
+                Ok(session) => shared.soon(topics::newest(&session, &topics, most)).await,
+                Err(trouble) => Err(trouble),
+            };
+            newest.unwrap_or_else(|trouble| {
+                tracing::debug!(%trouble, "Looked in vain for the newest records of the archive");
+                Newest::new()
+            })
+        })
     }
 
     fn archived(&self, ids: &[RecordId]) -> Pin<Box<dyn Future<Output = bool> + Send>> {
