@@ -21,7 +21,7 @@ mod topics;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,10 @@ use seen::Seen;
 use writer::Writer;
 
 /// The first and the longest pause between attempts to connect: a Cassandra that was started anew is found soon.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+/// How often it is tried whether Cassandra takes connections again where none is left: the driver's own attempts come to
+/// lie 10 s apart, which can only be changed in builds with `--cfg scylla_unstable`.
+const KNOCKS: Duration = Duration::from_millis(500);
 /// How often it is looked how much waits.
 const MEASURE: Duration = Duration::from_secs(1);
 /// Of how many logs that lag the oldest record is looked for.
@@ -92,6 +95,8 @@ pub(crate) struct Shared {
     looking: Semaphore,
     kick: Notify,
     with: OnceLock<With>,
+    /// Whether there was no connection when something was last tried.
+    cut: AtomicBool,
 }
 
 /// The stages that it works with.
@@ -127,6 +132,7 @@ impl Archive {
             looking: Semaphore::new(LOOKING),
             kick: Notify::new(),
             with: OnceLock::new(),
+            cut: AtomicBool::new(false),
         })))
     }
 
@@ -283,6 +289,7 @@ impl Shared {
     }
 
     fn worked(&self) {
+        self.cut.store(false, Relaxed);
         if self.health.works(Instant::now()) {
             tracing::info!("Cassandra answers again");
             self.tell(Level::Info, "archive_back", "Cassandra answers again; what waited is being archived");
@@ -291,7 +298,7 @@ impl Shared {
 
     fn failed(&self, trouble: &Trouble) {
         // What Cassandra itself refuses is no matter of waiting.
-        self.note(trouble, !matches!(trouble, Trouble::Failed(_)));
+        self.note(trouble, !matches!(trouble, Trouble::Cut(_) | Trouble::Failed(_)));
     }
 
     fn failed_surely(&self, trouble: &Trouble) {
@@ -299,10 +306,25 @@ impl Shared {
     }
 
     fn note(&self, trouble: &Trouble, surely: bool) {
+        self.cut.store(matches!(trouble, Trouble::Cut(_)), Relaxed);
         let words = trouble.to_string();
         if self.health.fails(&words, surely, Instant::now(), system_time()) {
             tracing::warn!(%trouble, "Lost the archive; trying again");
             self.tell(Level::Warn, "archive_lost", &words);
+        }
+    }
+
+    /// Waits until no connection is left and Cassandra takes new ones.
+    async fn knock(&self) {
+        loop {
+            tokio::time::sleep(KNOCKS).await;
+            let hosts = if self.cut.load(Relaxed) { &self.door.config.hosts[..] } else { &[] };
+            for host in hosts {
+                let knock = tokio::net::TcpStream::connect(host.to_string());
+                if matches!(tokio::time::timeout(KNOCKS, knock).await, Ok(Ok(_))) {
+                    return;
+                }
+            }
         }
     }
 
