@@ -207,8 +207,8 @@ impl Archive {
     /// When Cassandra does not.
     pub async fn topics_after(&self, name: &str, limit: usize) -> Result<Vec<Named>, Trouble> {
         let Some(shared) = &self.0 else { return Ok(Vec::new()) };
-        let session = shared.answering()?;
-        shared.soon(topics::after(&session, name, limit)).await
+        let asked = async { topics::after(&*shared.answering().await?, name, limit).await };
+        shared.soon(asked).await
     }
 
     /// Compares records of a log with what Cassandra holds, as far as one answer goes.
@@ -377,11 +377,15 @@ impl Shared {
         }
     }
 
-    /// The session, as far as Cassandra answers at present.
-    fn answering(&self) -> Result<Arc<Session>, Trouble> {
-        let session = self.session.borrow().clone();
-        let session = session.filter(|_| self.health.lost_for(Instant::now()).is_none());
-        session.ok_or_else(|| Trouble::Failed("there is no connection to Cassandra".to_owned()))
+    /// The session, as far as Cassandra answers at present; a node that has just started may not have it yet.
+    async fn answering(&self) -> Result<Arc<Session>, Trouble> {
+        let none = || Trouble::Failed("there is no connection to Cassandra".to_owned());
+        if self.health.lost_for(Instant::now()).is_some() {
+            return Err(none());
+        }
+        let mut session = self.session.subscribe();
+        let session = session.wait_for(Option::is_some).await.map_err(|_| none())?;
+        session.clone().ok_or_else(none)
     }
 
     /// Waits for an answer that somebody waits for, but not for long.
@@ -465,10 +469,8 @@ impl Archiver for Asked {
     fn newest(&self, topics: &Topics, most: usize) -> Pin<Box<dyn Future<Output = Newest> + Send>> {
         let (shared, topics) = (self.0.clone(), topics.clone());
         Box::pin(async move {
-            let newest = match shared.answering() {
-                Ok(session) => shared.soon(topics::newest(&session, &topics, most)).await,
-                Err(trouble) => Err(trouble),
-            };
+            let asked = async { topics::newest(&*shared.answering().await?, &topics, most).await };
+            let newest = shared.soon(asked).await;
             newest.unwrap_or_else(|trouble| {
                 tracing::debug!(%trouble, "Looked in vain for the newest records of the archive");
                 Newest::new()
