@@ -57,9 +57,6 @@ const MEASURED: usize = 16;
 /// How long Cassandra must have been lost for others to archive this node's logs, if they can.
 const WITHDRAW: Duration = Duration::from_secs(60);
 
-/// How many look for topics at once: what each has read lies in memory.
-const LOOKING: usize = 4;
-
 /// Says what happened: level, kind, and the same in a sentence.
 pub type Tell = Box<dyn Fn(Level, &str, &str) + Send + Sync>;
 /// Says which other nodes are there and archive, and the keyspace of each.
@@ -129,7 +126,7 @@ impl Archive {
             counts: Counts::default(),
             progress: watch::Sender::new(0),
             waiting: AtomicUsize::new(0),
-            looking: Semaphore::new(LOOKING),
+            looking: Semaphore::new(topics::LOOKING),
             kick: Notify::new(),
             with: OnceLock::new(),
             cut: AtomicBool::new(false),
@@ -199,16 +196,6 @@ impl Archive {
     /// How far logs are archived, so many behind one, and whether there are more.
     pub fn logs(&self, after: Option<LogKey>, limit: usize) -> (Vec<ArchivedLog>, bool) {
         self.0.as_ref().map_or_else(|| (Vec::new(), false), |shared| shared.board().logs(after, limit))
-    }
-
-    /// So many topics behind a name that the archive holds a record of, by name. Answers soon.
-    ///
-    /// # Errors
-    /// When Cassandra does not.
-    pub async fn topics_after(&self, name: &str, limit: usize) -> Result<Vec<Named>, Trouble> {
-        let Some(shared) = &self.0 else { return Ok(Vec::new()) };
-        let asked = async { topics::after(&*shared.answering().await?, name, limit).await };
-        shared.soon(asked).await
     }
 
     /// Compares records of a log with what Cassandra holds, as far as one answer goes.
@@ -377,27 +364,6 @@ impl Shared {
         }
     }
 
-    /// The session, as far as Cassandra answers at present; a node that has just started may not have it yet.
-    async fn answering(&self) -> Result<Arc<Session>, Trouble> {
-        let none = || Trouble::Failed("there is no connection to Cassandra".to_owned());
-        if self.health.lost_for(Instant::now()).is_some() {
-            return Err(none());
-        }
-        let mut session = self.session.subscribe();
-        let session = session.wait_for(Option::is_some).await.map_err(|_| none())?;
-        session.clone().ok_or_else(none)
-    }
-
-    /// Waits for an answer that somebody waits for, but not for long.
-    async fn soon<T>(&self, answer: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
-        let answer = async {
-            let _turn = self.looking.acquire().await;
-            answer.await
-        };
-        let late = |_| Trouble::Failed("Cassandra does not answer in time".to_owned());
-        tokio::time::timeout(topics::PATIENCE, answer).await.map_err(late).flatten()
-    }
-
     fn component(&self) -> Component {
         let (lag, then, holes) = {
             let board = self.board();
@@ -468,14 +434,7 @@ impl Archiver for Asked {
 
     fn newest(&self, topics: &Topics, most: usize) -> Pin<Box<dyn Future<Output = Newest> + Send>> {
         let (shared, topics) = (self.0.clone(), topics.clone());
-        Box::pin(async move {
-            let asked = async { topics::newest(&*shared.answering().await?, &topics, most).await };
-            let newest = shared.soon(asked).await;
-            newest.unwrap_or_else(|trouble| {
-                tracing::debug!(%trouble, "Looked in vain for the newest records of the archive");
-                Newest::new()
-            })
-        })
+        Box::pin(async move { shared.newest(&topics, most).await })
     }
 
     fn archived(&self, ids: &[RecordId]) -> Pin<Box<dyn Future<Output = bool> + Send>> {

@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anode_shared::ids::LogKey;
 use anode_shared::time::Micros;
@@ -15,10 +16,13 @@ use scylla::statement::prepared::PreparedStatement;
 use super::rows::{self, TOPIC_SLICES, unsigned};
 use super::session::Session;
 use super::trouble::Trouble;
+use super::{Archive, Shared};
 use crate::store::Newest;
 
 /// How long an answer may take: whoever asks gets what the store has instead.
-pub(super) const PATIENCE: Duration = Duration::from_millis(2_500);
+const PATIENCE: Duration = Duration::from_millis(2_500);
+/// How many look for topics at once: what each has read lies in memory.
+pub(super) const LOOKING: usize = 4;
 /// How many slices of the table are read at once.
 const AT_ONCE: usize = 8;
 /// How many names are read of a slice at once at most.
@@ -52,8 +56,52 @@ type Cell = (i64, Vec<u8>, Vec<u8>, i64, Vec<u8>);
 /// A topic with its newest record.
 type Row = (String, Option<Cell>);
 
+impl Archive {
+    /// So many topics behind a name that the archive holds a record of, by name. Answers soon.
+    ///
+    /// # Errors
+    /// When Cassandra does not.
+    pub async fn topics_after(&self, name: &str, limit: usize) -> Result<Vec<Named>, Trouble> {
+        let Some(shared) = &self.0 else { return Ok(Vec::new()) };
+        let asked = async { names_after(&*shared.answering().await?, name, limit).await };
+        shared.soon(asked).await
+    }
+}
+
+impl Shared {
+    /// Where the newest record of each topic that matches is, of at most so many; none where Cassandra does not answer soon.
+    pub(super) async fn newest(&self, topics: &Topics, most: usize) -> Newest {
+        let asked = async { newest(&*self.answering().await?, topics, most).await };
+        self.soon(asked).await.unwrap_or_else(|trouble| {
+            tracing::debug!(%trouble, "Looked in vain for the newest records of the archive");
+            Newest::new()
+        })
+    }
+
+    /// The session, as far as Cassandra answers at present; a node that has just started may not have it yet.
+    async fn answering(&self) -> Result<Arc<Session>, Trouble> {
+        let none = || Trouble::Failed("there is no connection to Cassandra".to_owned());
+        if self.health.lost_for(Instant::now()).is_some() {
+            return Err(none());
+        }
+        let mut session = self.session.subscribe();
+        let session = session.wait_for(Option::is_some).await.map_err(|_| none())?;
+        session.clone().ok_or_else(none)
+    }
+
+    /// Waits for an answer that somebody waits for, but not for long.
+    async fn soon<T>(&self, answer: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+        let answer = async {
+            let _turn = self.looking.acquire().await;
+            answer.await
+        };
+        let late = |_| Trouble::Failed("Cassandra does not answer in time".to_owned());
+        tokio::time::timeout(PATIENCE, answer).await.map_err(late).flatten()
+    }
+}
+
 /// So many topics behind a name, by name.
-pub(super) async fn after(session: &Session, name: &str, limit: usize) -> Result<Vec<Named>, Trouble> {
+async fn names_after(session: &Session, name: &str, limit: usize) -> Result<Vec<Named>, Trouble> {
     let statements = session.topics.get_or_try_init(|| Statements::new(session)).await?;
     merge(name, limit, &|slice, after, count| Box::pin(names(session, statements, slice, after, count))).await
 }
@@ -121,7 +169,7 @@ async fn merge<'a>(name: &str, limit: usize, fetch: Fetch<'a, '_>) -> Result<Vec
 }
 
 /// Where the newest record of each topic that matches is, of at most so many.
-pub(super) async fn newest(session: &Session, topics: &Topics, most: usize) -> Result<Newest, Trouble> {
+async fn newest(session: &Session, topics: &Topics, most: usize) -> Result<Newest, Trouble> {
     let statements = session.topics.get_or_try_init(|| Statements::new(session)).await?;
     let mut newest = Newest::new();
     if let Some(names) = topics.by_name() {
