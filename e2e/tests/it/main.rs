@@ -25,6 +25,7 @@ mod sources;
 mod cassandra;
 mod archive;
 mod outage;
+mod newest;
 mod page;
 mod browser;
 mod readme;
