@@ -16,26 +16,29 @@ mod board;
 mod pen;
 mod writer;
 mod verify;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anode_shared::archive::{ArchivedLog, Verified};
 use anode_shared::ids::{Hash, LogKey, Origin, RecordId};
 use anode_shared::status::{Component, Level, State};
+use anode_shared::topic::Topics;
 use serde_json::json;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use session::{Door, Session};
+pub use topics::Named;
 pub use trouble::Trouble;
 
-use crate::store::{Archived, Archiver, Store, system_time};
+use crate::store::{Archived, Archiver, Newest, Store, system_time};
 use board::{Board, Lag};
 use health::{Figures, Health};
 use pen::Pen;
@@ -43,7 +46,10 @@ use seen::Seen;
 use writer::Writer;
 
 /// The first and the longest pause between attempts to connect: a Cassandra that was started anew is found soon.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+/// How often it is tried whether Cassandra takes connections again where none is left: the driver's own attempts come to
+/// lie 10 s apart, which can only be changed in builds with `--cfg scylla_unstable`.
+const KNOCKS: Duration = Duration::from_millis(500);
 /// How often it is looked how much waits.
 const MEASURE: Duration = Duration::from_secs(1);
 /// Of how many logs that lag the oldest record is looked for.
@@ -82,8 +88,12 @@ pub(crate) struct Shared {
     progress: watch::Sender<u64>,
     /// How many wait for records to be archived.
     waiting: AtomicUsize,
+    /// Turns of those who look for topics.
+    looking: Semaphore,
     kick: Notify,
     with: OnceLock<With>,
+    /// Whether there was no connection when something was last tried.
+    cut: AtomicBool,
 }
 
 /// The stages that it works with.
@@ -116,8 +126,10 @@ impl Archive {
             counts: Counts::default(),
             progress: watch::Sender::new(0),
             waiting: AtomicUsize::new(0),
+            looking: Semaphore::new(topics::LOOKING),
             kick: Notify::new(),
             with: OnceLock::new(),
+            cut: AtomicBool::new(false),
         })))
     }
 
@@ -264,6 +276,7 @@ impl Shared {
     }
 
     fn worked(&self) {
+        self.cut.store(false, Relaxed);
         if self.health.works(Instant::now()) {
             tracing::info!("Cassandra answers again");
             self.tell(Level::Info, "archive_back", "Cassandra answers again; what waited is being archived");
@@ -272,7 +285,7 @@ impl Shared {
 
     fn failed(&self, trouble: &Trouble) {
         // What Cassandra itself refuses is no matter of waiting.
-        self.note(trouble, !matches!(trouble, Trouble::Failed(_)));
+        self.note(trouble, !matches!(trouble, Trouble::Cut(_) | Trouble::Failed(_)));
     }
 
     fn failed_surely(&self, trouble: &Trouble) {
@@ -280,10 +293,25 @@ impl Shared {
     }
 
     fn note(&self, trouble: &Trouble, surely: bool) {
+        self.cut.store(matches!(trouble, Trouble::Cut(_)), Relaxed);
         let words = trouble.to_string();
         if self.health.fails(&words, surely, Instant::now(), system_time()) {
             tracing::warn!(%trouble, "Lost the archive; trying again");
             self.tell(Level::Warn, "archive_lost", &words);
+        }
+    }
+
+    /// Waits until no connection is left and Cassandra takes new ones.
+    async fn knock(&self) {
+        loop {
+            tokio::time::sleep(KNOCKS).await;
+            let hosts = if self.cut.load(Relaxed) { &self.door.config.hosts[..] } else { &[] };
+            for host in hosts {
+                let knock = tokio::net::TcpStream::connect(host.to_string());
+                if matches!(tokio::time::timeout(KNOCKS, knock).await, Ok(Ok(_))) {
+                    return;
+                }
+            }
         }
     }
 
@@ -402,6 +430,11 @@ impl Archiver for Asked {
 
     fn archived_of(&self, log: LogKey) -> Option<Archived> {
         self.0.board().archived_of(log)
+    }
+
+    fn newest(&self, topics: &Topics, most: usize) -> Pin<Box<dyn Future<Output = Newest> + Send>> {
+        let (shared, topics) = (self.0.clone(), topics.clone());
+        Box::pin(async move { shared.newest(&topics, most).await })
     }
 
     fn archived(&self, ids: &[RecordId]) -> Pin<Box<dyn Future<Output = bool> + Send>> {

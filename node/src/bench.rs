@@ -17,6 +17,7 @@ mod latency;
 mod pipeline;
 mod sources;
 mod mesh;
+mod archive;
 
 use report::Report;
 use subject::{Subject, Used};
@@ -30,6 +31,7 @@ Examples:
   anode bench sources --n 100,300,1000   a node that reads sources of all three kinds
   anode bench mesh --nodes 5             a mesh of its own: how fast, and up to which rate
   anode bench pipeline                   records a second and core from answer to encoded record
+  anode bench archive                    rows a second into Cassandra, beside a bare driver loop
 
 Each starts a node of its own on the disk of --dir, or measures the one of --node. Figures of two
 machines, or of two runs, do not compare; the ratio to the bare loop of the same run does.";
@@ -78,6 +80,13 @@ Examples:
   anode bench pipeline
   anode bench pipeline --seconds 5 --json")]
     Pipeline(pipeline::PipelineArgs),
+    /// Rows a second into a Cassandra, beside a bare driver loop, and the feed with Cassandra there and blocked
+    #[command(after_help = "\
+Examples:
+  anode bench archive
+  anode bench archive --cassandra 127.0.0.1:9042 --records 500000
+  anode bench archive --seconds 20 --json")]
+    Archive(archive::ArchiveArgs),
 }
 
 /// What all benchmarks take.
@@ -124,6 +133,7 @@ pub async fn bench(said: BenchSaid) -> anyhow::Result<()> {
         BenchSaid::Sources(args) => return sources::bench(args).await,
         BenchSaid::Mesh(args) => return Box::pin(mesh::bench(args)).await,
         BenchSaid::Pipeline(args) => return pipeline::measure(args),
+        BenchSaid::Archive(args) => return Box::pin(archive::bench(args)).await,
     };
     let subject = Subject::take(setup).await?;
     let (name, measured) = tokio::select! {
@@ -139,7 +149,7 @@ async fn measure(said: &BenchSaid, subject: &Subject) -> anyhow::Result<(&'stati
         BenchSaid::Ingest(args) => ("ingest", Box::pin(ingest::measure(args, subject)).await?),
         BenchSaid::Fanout(args) => ("fanout", Box::pin(fanout::measure(args, subject)).await?),
         BenchSaid::Latency(args) => ("latency", Box::pin(latency::measure(args, subject)).await?),
-        BenchSaid::Sources(_) | BenchSaid::Mesh(_) | BenchSaid::Pipeline(_) => {
+        BenchSaid::Sources(_) | BenchSaid::Mesh(_) | BenchSaid::Pipeline(_) | BenchSaid::Archive(_) => {
             bail!("this one brings what it measures")
         }
     })

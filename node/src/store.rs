@@ -60,7 +60,7 @@ use ed25519_dalek::SigningKey;
 use tokio::sync::{oneshot, watch};
 
 pub use acceptance::Verdict;
-pub use archiving::{Archived, Archiver, NoArchive};
+pub use archiving::{Archived, Archiver, Newest, NoArchive};
 pub use disk::memory::Memory;
 pub use disk::{Disk, DiskFile, Folder};
 pub use history::{Direction, History, HistoryError, Page};

@@ -103,7 +103,7 @@ impl Components {
     }
 }
 
-/// A topic that the node holds records of.
+/// A topic that the node or its archive holds records of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TopicStatus {

@@ -163,6 +163,13 @@ impl Topics {
         self.0.is_empty()
     }
 
+    /// The topics by name, where no pattern has a wildcard.
+    pub fn by_name(&self) -> Option<Vec<&str>> {
+        let plain = |pattern: &TopicPattern| !pattern.0.contains(['*', '>']);
+        let named = !self.0.is_empty() && self.0.iter().all(plain);
+        named.then(|| self.0.iter().map(TopicPattern::as_str).collect())
+    }
+
     /// Whether the topic is wanted.
     pub fn matches(&self, topic: &str) -> bool {
         if self.0.is_empty() { !topic.starts_with('$') } else { self.0.iter().any(|p| p.matches(topic)) }

@@ -242,7 +242,7 @@ async fn it_says_what_is_wrong_and_goes_on_trying() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_says_that_a_password_is_wrong_and_takes_the_right_one() -> Result<()> {
+async fn it_says_which_password_or_right_is_missing_and_takes_it_once_it_is_there() -> Result<()> {
     let cassandra = start(CassandraPlan::new().login()).await?;
     let login = cassandra.login().context("no login")?;
     let (address, keyspace) = (cassandra.address(), unique_keyspace("login"));
@@ -262,7 +262,34 @@ async fn it_says_that_a_password_is_wrong_and_takes_the_right_one() -> Result<()
     std::fs::write(&file, format!("{}\n", login.password))?;
     until(&node, "connected", |archive| archive["state"] == "ok").await?;
     publish(node.http()?, "in", 10, "archived").await?;
-    node.stop().await
+    node.stop().await?;
+
+    // Who is let in, and may not do what is to be done, is told which rights are missing, and used once they are there.
+    let root = connect(&address, Some(login)).await?;
+    root.query_unpaged("CREATE ROLE guest WITH PASSWORD = 'guest' AND LOGIN = true", ()).await?;
+    root.query_unpaged(format!("GRANT SELECT ON KEYSPACE {keyspace} TO guest"), ()).await?;
+    std::fs::write(&file, "guest\n")?;
+    let (with, new) =
+        (["--cassandra-user", "guest", "--cassandra-password-file", &path], unique_keyspace("rights"));
+    for (keyspace, words, grant) in [
+        (
+            &keyspace,
+            "it needs SELECT and MODIFY there",
+            format!("GRANT MODIFY ON KEYSPACE {keyspace} TO guest"),
+        ),
+        (&new, "GRANT CREATE ON ALL KEYSPACES", "GRANT CREATE ON ALL KEYSPACES TO guest".to_owned()),
+    ] {
+        let args = ["--cassandra", &address, "--cassandra-keyspace", keyspace];
+        let mut node = Plan::new().args(&args).args(&with).start().await?;
+        let archive = until(&node, "refused", |archive| archive["errors"].as_u64() > Some(0)).await?;
+        ensure!(archive["detail"].as_str().is_some_and(|said| said.contains(words)), "{archive}");
+        ensure!(archive["state"] == "degraded", "{archive}");
+        root.query_unpaged(grant, ()).await?;
+        until(&node, "connected", |archive| archive["state"] == "ok").await?;
+        publish(node.http()?, "allowed", 10, "archived").await?;
+        node.stop().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

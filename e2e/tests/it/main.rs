@@ -24,6 +24,8 @@ mod mesh;
 mod sources;
 mod cassandra;
 mod archive;
+mod outage;
+mod newest;
 mod page;
 mod browser;
 mod readme;

@@ -93,8 +93,8 @@ impl Pen {
     ) -> Result<Self, Trouble> {
         let prepare = |cql| session.prepare(cql);
         let statements = Statements {
-            batch: prepare("INSERT INTO $keyspace.batches (origin, log, part, first, last, bytes) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?").await?,
-            record: prepare("INSERT INTO $keyspace.records (topic, slot, time, origin, log, seq, bytes) VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?").await?,
+            batch: prepare(rows::INSERT_BATCH).await?,
+            record: prepare(rows::INSERT_RECORD).await?,
             topic_slot: prepare("INSERT INTO $keyspace.topic_slots (hour, topic, slot) VALUES (?, ?, ?)").await?,
             topic_hour: prepare("INSERT INTO $keyspace.topic_hours (topic, hour) VALUES (?, ?)").await?,
             latest: prepare("INSERT INTO $keyspace.latest (slice, topic, newest) VALUES (?, ?, ?) USING TIMESTAMP ?").await?,

@@ -11,6 +11,10 @@ use sha2::{Digest as _, Sha256};
 use super::plan::Range;
 use crate::store::Loaded;
 
+/// Writes a row of `batches`.
+pub const INSERT_BATCH: &str = "INSERT INTO $keyspace.batches (origin, log, part, first, last, bytes) VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
+/// Writes a row of `records`.
+pub const INSERT_RECORD: &str = "INSERT INTO $keyspace.records (topic, slot, time, origin, log, seq, bytes) VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
 /// How many seqs share a partition of `batches`: a few MiB of ordinary records.
 const PART: u64 = 4_096;
 /// How long a partition of `records` is: 10 minutes.

@@ -14,9 +14,11 @@ use scylla::response::query_result::QueryResult;
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::statement::{Consistency, SerialConsistency, Statement};
+use tokio::sync::OnceCell;
 use tracing::info;
 
 use super::schema;
+use super::topics::Statements;
 use super::trouble::Trouble;
 use crate::config::archive::{ArchiveConfig, TTL, Ttl};
 
@@ -39,6 +41,8 @@ pub struct Session {
     id: Hash,
     release: String,
     ttl: Option<Duration>,
+    /// What reads topics, once somebody asked for them.
+    pub(super) topics: OnceCell<Statements>,
 }
 
 /// What is needed to connect.
@@ -65,6 +69,7 @@ impl Session {
             id: Hash::default(),
             release: String::new(),
             ttl: None,
+            topics: OnceCell::new(),
         };
         let scylla = session.check_version().await?;
         session.make(door, scylla).await?;

@@ -39,6 +39,8 @@ pub enum Trouble {
     Rights { keyspace: String, why: String },
     #[error("the keyspace `{keyspace}` is not whole: {why}")]
     Broken { keyspace: String, why: String },
+    #[error("no connection to Cassandra: {0}")]
+    Cut(String),
     #[error("{0}")]
     Failed(String),
 }
@@ -78,7 +80,20 @@ impl Trouble {
             }
             Some((error, "")) => Self::Failed(error.to_string()),
             Some((_, words)) => Self::Failed(format!("Cassandra says: {words}")),
-            None => Self::Failed(short(error)),
+            None => Self::of_connection(error).unwrap_or_else(|| Self::Failed(short(error))),
+        }
+    }
+
+    /// Where there is no connection at all.
+    fn of_connection(error: &ExecutionError) -> Option<Self> {
+        match error {
+            ExecutionError::ConnectionPoolError(ConnectionPoolError::Broken { last_connection_error }) => {
+                Some(Self::Cut(last_connection_error.to_string()))
+            }
+            ExecutionError::ConnectionPoolError(_) | ExecutionError::EmptyPlan => {
+                Some(Self::Cut("all were closed".to_owned()))
+            }
+            _ => None,
         }
     }
 }
@@ -96,12 +111,6 @@ fn short(error: &ExecutionError) -> String {
     match error {
         ExecutionError::RequestTimeout(after) => {
             format!("Cassandra gave no answer within {} s", after.as_secs())
-        }
-        ExecutionError::ConnectionPoolError(ConnectionPoolError::Broken { last_connection_error }) => {
-            format!("no connection to Cassandra: {last_connection_error}")
-        }
-        ExecutionError::ConnectionPoolError(_) | ExecutionError::EmptyPlan => {
-            "no connection to Cassandra".to_owned()
         }
         other => other.to_string(),
     }

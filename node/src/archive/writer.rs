@@ -107,15 +107,17 @@ impl Writer {
         }
     }
 
-    /// Writes until cancelled, or until Cassandra was lost for long.
+    /// Writes until cancelled, or until Cassandra was lost for long, or comes back after all connections were.
     pub(super) async fn run(mut self, cancel: &CancellationToken) {
         let mut ticks = tokio::time::interval(GATHER);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let shared = self.shared.clone();
+        let mut knock = std::pin::pin!(shared.knock());
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break self.last_words().await,
                 Some(outcome) = self.running.next(), if !self.running.is_empty() => self.take(outcome),
+                () = &mut knock => break,
                 () = shared.kick.notified() => shared.look(),
                 _ = ticks.tick() => shared.look(),
             }

@@ -85,17 +85,23 @@ struct Page {
 struct Topics {
     topics: Vec<Box<RawValue>>,
     next: Option<String>,
+    #[serde(default)]
+    left_out: Option<String>,
 }
 
 /// Lists topics, page after page.
 pub(super) async fn topics(args: &TopicsArgs) -> anyhow::Result<()> {
     let client = args.reach.client()?;
-    let (mut topics, mut query) = (Vec::new(), Query::new());
+    let (mut topics, mut query, mut left_out) = (Vec::new(), Query::new(), None);
     loop {
         let page: Topics = client.get("/api/v1/topics", &query).await?;
         topics.extend(page.topics);
+        left_out = left_out.or(page.left_out);
         let Some(next) = page.next else { break };
         query = vec![("page", next)];
+    }
+    if let Some(why) = left_out {
+        note(&format!("topics of which only the archive has records are left out: {why}"));
     }
     let mut out = Out::new();
     if args.reach.json {

@@ -10,7 +10,7 @@ use super::fault::{Code, Fault};
 use super::start::{Format, Subscription};
 use super::subscriber::{Mark, Next, Sieve, Subscriber};
 use super::turns::{Away, Turns};
-use crate::store::{Item, Lag, Loaded, Opening, OpeningError, Reader, Step, Store, Then};
+use crate::store::{Item, Lag, Loaded, Opening, OpeningError, Reader, Start, Step, Store, Then};
 
 /// What comes back from where blocking is allowed: the reader goes there and comes back.
 enum Back {
@@ -75,16 +75,11 @@ impl Tail {
         format: Format,
         turns: &Arc<Turns>,
     ) -> Self {
-        let (newest, store, start) = (store.newest(), store.clone(), wanted.begin.clone());
-        let looked_for = sieve.clone();
-        let opening = turns.read(move || match store.open_reader(&start, looked_for.topics.clone()) {
-            Ok(opening) => look(Box::new(opening), &looked_for),
-            Err(error) => Back::Failed(unable(&error.into())),
-        });
+        let opening = open(store.clone(), wanted.begin.clone(), sieve.clone(), Arc::clone(turns));
         Self {
             subscriber,
-            place: Place::Away(opening),
-            newest,
+            place: Place::Away(Box::pin(opening)),
+            newest: store.newest(),
             mark: None,
             began: None,
             turns: Arc::clone(turns),
@@ -324,6 +319,19 @@ impl Tail {
 
 fn lost() -> Fault {
     Fault::new(Code::StorageFailed, "reading storage ended without an answer")
+}
+
+/// Opens a reader, when it is its turn.
+async fn open(store: Store, start: Start, sieve: Sieve, turns: Arc<Turns>) -> Option<Back> {
+    let archived = store.newest_archived(&start, &sieve.topics).await;
+    let opening = turns.read(move || match store.open_reader(&start, sieve.topics.clone()) {
+        Ok(mut opening) => {
+            opening.archived(archived);
+            look(Box::new(opening), &sieve)
+        }
+        Err(error) => Back::Failed(unable(&error.into())),
+    });
+    opening.await
 }
 
 /// Looks for where a reader begins, one round long.

@@ -1,5 +1,6 @@
 //! What the archive sees of the store: which logs changed, batches to write, and what it may not drop yet.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,12 +9,14 @@ use std::sync::atomic::Ordering;
 use anode_shared::ids::{LogKey, RecordId};
 use anode_shared::mesh::total;
 use anode_shared::time::Micros;
+use anode_shared::topic::Topics;
 use tokio::sync::oneshot;
 
 use super::loaded::Loaded;
+use super::opening::MOST_TOPICS;
 use super::segment::Segment;
 use super::shared::Shared;
-use super::{LogView, Store};
+use super::{LogView, Start, Store};
 
 /// The archive, as the store sees it. Without one nothing is archived.
 pub trait Archiver: std::fmt::Debug + Send + Sync {
@@ -31,7 +34,16 @@ pub trait Archiver: std::fmt::Debug + Send + Sync {
     fn archived(&self, _ids: &[RecordId]) -> Pin<Box<dyn Future<Output = bool> + Send>> {
         Box::pin(std::future::ready(false))
     }
+
+    /// Where the newest archived record of each topic is, of at most so many topics. Answers soon, with nothing where the
+    /// archive does not.
+    fn newest(&self, _topics: &Topics, _most: usize) -> Pin<Box<dyn Future<Output = Newest> + Send>> {
+        Box::pin(std::future::ready(Newest::new()))
+    }
 }
+
+/// The newest record of each topic: its time, log and seq.
+pub type Newest = BTreeMap<Box<str>, (Micros, LogKey, u64)>;
 
 /// How far a log is archived.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,6 +97,15 @@ fn held(segment: &Segment, key: LogKey, (first, last): (u64, u64)) -> u64 {
 }
 
 impl Store {
+    /// Where the newest archived records are that a reader which begins at `start` is given.
+    pub async fn newest_archived(&self, start: &Start, topics: &Topics) -> Newest {
+        match start {
+            // One more than there may be, so that it shows.
+            Start::Latest => self.shared.options.archiver.newest(topics, MOST_TOPICS + 1).await,
+            _ => Newest::new(),
+        }
+    }
+
     /// How the logs are that changed since the archive asked last, none where it is gone; all of them at first.
     pub fn changes_to_archive(&self) -> Vec<(LogKey, Option<LogView>)> {
         let order = self.shared.order();

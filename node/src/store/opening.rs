@@ -15,6 +15,7 @@ use anode_shared::time::Micros;
 use anode_shared::topic::Topics;
 
 use super::Start;
+use super::archiving::Newest;
 use super::history::{Direction, History, HistoryError};
 use super::index::Stored;
 use super::loaded::Loaded;
@@ -30,7 +31,7 @@ use seek::Seek;
 /// How long a round goes on: some tens of megabytes.
 const ROUND: Duration = Duration::from_millis(250);
 /// The most topics whose newest record `latest` gives: some 15 MB while they are looked for.
-const MOST_TOPICS: usize = 100_000;
+pub(super) const MOST_TOPICS: usize = 100_000;
 
 /// Why a reader cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +127,15 @@ impl Opening {
             missing: Vec::new(),
             lost: VecDeque::new(),
         })
+    }
+
+    /// The archive holds these records of topics, for `latest`: whatever is newer, here or there, is given.
+    pub fn archived(&mut self, archived: Newest) {
+        let Search::Latest { newest, .. } = &mut self.search else { return };
+        // What lies behind the cursor comes later by itself.
+        let before =
+            archived.into_iter().filter(|(_, (_, key, seq))| is_seen(&self.cursor, &self.shards, *key, *seq));
+        newest.extend(before);
     }
 
     /// How many places it holds by now.
@@ -227,7 +237,7 @@ impl Opening {
                 found.extend(spot.map(|spot| (topic, spot)));
             }
             for (topic, spot) in found {
-                let full = newest.len() == MOST_TOPICS;
+                let full = newest.len() >= MOST_TOPICS;
                 match newest.get_mut(&topic) {
                     Some(known) => *known = (*known).max(spot),
                     None if full => return Err(OpeningError::TooManyTopics),
@@ -237,6 +247,9 @@ impl Opening {
             if Instant::now() >= deadline {
                 break;
             }
+        }
+        if newest.len() > MOST_TOPICS {
+            return Err(OpeningError::TooManyTopics);
         }
         if !segments.is_empty() {
             return Ok(false);

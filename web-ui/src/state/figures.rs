@@ -107,6 +107,18 @@ mod tests {
     }
 
     #[test]
+    fn it_says_how_far_the_archive_is_behind_and_what_was_wrong() {
+        let away = r#""lag_records":1200,"lag_ms":7500000,"last_error":"Cassandra gave no answer within 3 s","errors":4"#;
+        let said = [
+            ("errors", "4"),
+            ("lag", "2 h 5 min"),
+            ("lag records", "1,200"),
+            ("last error", "Cassandra gave no answer within 3 s"),
+        ];
+        assert_eq!(shown(away), said.map(|(label, text)| (label.to_owned(), text.to_owned())));
+    }
+
+    #[test]
     fn it_puts_rates_first_and_leaves_out_what_says_nothing() {
         let labels: Vec<String> =
             shown(r#""a":1,"b_per_s":2,"c":null,"d":"","e_per_s":1"#).into_iter().map(|f| f.0).collect();

@@ -320,6 +320,43 @@ fn it_joins_what_is_kept_with_what_is_lent() {
     }
 }
 
+/// The newest record of a topic that the store has dropped, where the archive says which it is; of others the newer one counts.
+#[test]
+fn it_gives_the_newest_record_of_topics_that_are_only_archived() {
+    let mut random = Random(seed());
+    let (pair, logs, gone) = (Pair::open(small()), logs(&mut random), foreign(20, 4, &[3, 3]));
+    gone.iter().for_each(|batch| assert_eq!(accept(&pair.store, batch), Verdict::Taken));
+    pair.fill(&logs, &mut random);
+    let gone: Vec<_> = gone.into_iter().map(|batch| Arc::new(Loaded::new(batch).unwrap())).collect();
+    let gone_key = gone[0].key();
+    pair.peer.has.lock().unwrap().insert(gone_key, gone);
+    pair.comes(true);
+    let newest = read_from(&pair.store, &Start::Latest).ids;
+    assert_eq!(newest.len(), 2, "the store keeps some of both topics, and nothing of the third");
+    let all = records(&logs, &Range::all());
+    let (first, last) = (all[0], newest[0]);
+    let archived: Newest = [
+        ("foreign.topic", (NOW + 6, gone_key, 6)),
+        // Older than what is here, and not here yet.
+        ("lent.often", first),
+        ("lent.rare", (Micros::MAX, last.key, u64::MAX)),
+    ]
+    .map(|(topic, spot)| (topic.into(), spot))
+    .into();
+    let mut opening = pair.store.open_reader(&Start::Latest, Topics::default()).unwrap();
+    opening.archived(archived);
+    let mut reader = loop {
+        if let Some(reader) = opening.round(&|_, _| true).unwrap() {
+            break reader;
+        }
+    };
+    let given = read(&mut reader, &Topics::default(), usize::MAX);
+    let expected: BTreeSet<RecordId> =
+        newest.into_iter().chain([RecordId { key: gone_key, seq: 6 }]).collect();
+    assert_eq!(given.ids.iter().copied().collect::<BTreeSet<_>>(), expected);
+    assert_eq!((given.ids.len(), given.gaps), (3, Vec::new()));
+}
+
 /// The newest so many of what anybody has, in their order.
 #[test]
 fn it_gives_the_newest_of_what_anybody_has() {

@@ -231,7 +231,7 @@ impl Drop for Cassandra {
 
 /// The folder that is asked for, else a new one in `target/`, after removing what killed test runs left there.
 fn folder(wanted: Option<&Path>) -> Result<(PathBuf, Option<TempDir>)> {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?.join("target");
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target");
     let all = target.join("cassandra");
     let folder = wanted.unwrap_or(&all);
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
