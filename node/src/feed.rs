@@ -167,7 +167,7 @@ impl Feed {
         address: SocketAddr,
         pace: Duration,
         outlet: O,
-    ) -> Result<impl Future<Output = registry::Ended> + Send + use<O>, Fault> {
+    ) -> Result<impl Future<Output = Ended> + Send + use<O>, Fault> {
         let seat = self.seat(kind, wanted, address)?;
         let (hub, cancel, wanted) = (Arc::clone(&self.hub), self.cancel.clone(), wanted.clone());
         Ok(async move {
@@ -196,7 +196,7 @@ impl Feed {
     }
 
     /// Lets a connection of another kind run as one of the feed's: `shutdown` waits for it.
-    pub fn run<F: Future<Output = registry::Ended> + Send + 'static>(&self, connection: F) {
+    pub fn run<F: Future<Output = Ended> + Send + 'static>(&self, connection: F) {
         let totals = Arc::clone(&self.hub.totals);
         self.tracker.spawn(async move { totals.count_end(connection.await) });
     }
@@ -248,14 +248,7 @@ impl Feed {
         self.open()?;
         self.hub
             .registry
-            .enter(
-                kind,
-                wanted,
-                address,
-                system_time(),
-                self.hub.store.next_arrival(),
-                MAX_SUBSCRIBERS,
-            )
+            .enter(kind, wanted, address, system_time(), self.hub.store.next_arrival(), MAX_SUBSCRIBERS)
             .ok_or_else(|| Fault::new(Code::Overloaded, "the node has as many subscribers as it takes"))
     }
 
