@@ -1,0 +1,129 @@
+//! viem, ethers and web3.js as they come from npm, against a mesh of three of which one is killed.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::mesh::{Mesh, PATIENCE};
+use e2e::scale;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// A program that follows a topic by a library's provider.
+struct Follower {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// The keys that it was given, in order.
+    keys: Vec<String>,
+    /// The ids of what it published.
+    published: Vec<String>,
+}
+
+impl Follower {
+    fn start(library: &str, topic: &str, token: &str, nodes: &[String]) -> Result<Self> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("js");
+        let mut child = Command::new("node")
+            .arg(folder.join("providers.mjs"))
+            .args([library, topic, token])
+            .args(nodes)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .context("node")?;
+        let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+        Ok(Self { child, lines, keys: Vec::new(), published: Vec::new() })
+    }
+
+    async fn command(&mut self, words: &str) -> Result<()> {
+        let input = self.child.stdin.as_mut().context("no input")?;
+        Ok(input.write_all(format!("{words}\n").as_bytes()).await?)
+    }
+
+    /// Listens until it says this.
+    async fn until(&mut self, said: &str) -> Result<Value> {
+        self.listen(|_, what| what["said"] == said).await
+    }
+
+    /// Listens until what it said is as wanted.
+    async fn listen(&mut self, mut wanted: impl FnMut(&Self, &Value) -> bool) -> Result<Value> {
+        loop {
+            let line = timeout(PATIENCE, self.lines.next_line()).await.context("it says nothing")??;
+            let what: Value = serde_json::from_str(&line.context("it has ended")?)?;
+            match what["said"].as_str() {
+                Some("record") => self.keys.push(what["key"].as_str().context("no key")?.to_owned()),
+                Some("published") => self.published.push(what["id"].as_str().context("no id")?.to_owned()),
+                Some("gap") => anyhow::bail!("{what}"),
+                _ => {}
+            }
+            if wanted(self, &what) {
+                return Ok(what);
+            }
+        }
+    }
+}
+
+async fn follow(library: &str) -> Result<()> {
+    if !Path::new(env!("CARGO_MANIFEST_DIR")).join("js/node_modules").join(library).exists() {
+        ensure!(!scale::is_full(), "no {library} here: run `npm ci` in e2e/js");
+        scale::say("SKIPPED: no such library here; `npm ci` in e2e/js brings it, as does `cargo xtask test`");
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let (file, token) = (folder.path().join("admin.token"), "the-token-of-all-three-nodes");
+    std::fs::write(&file, token)?;
+    let file = file.to_str().context("no text")?;
+    let mut mesh = Mesh::start(library, 3, &["--admin-token-file", file]).await?;
+    let topic = format!("provider.{library}");
+    let nodes: Vec<String> = mesh.nodes.iter().map(|node| format!("http://{}", node.address())).collect();
+    let mut follower = Follower::start(library, &topic, token, &nodes)?;
+    let open = follower.until("open").await?;
+    ensure!(open["chain"] == "0x0" && open["id"] == mesh.id(0).await?.as_str(), "{open}");
+    ensure!(open["version"].as_str().is_some_and(|text| text.starts_with("aNode/v")), "{open}");
+    let mut owed = BTreeSet::new();
+    let rounds = scale::pick(10, 40);
+    for round in 0..rounds {
+        let name = format!("{library}-{round}");
+        let taken = mesh.http(1 + round % 2)?.publish_numbered(&topic, &name, 0..20, 20).await?;
+        owed.extend(taken.into_iter().map(|(_, key)| key));
+        let own = format!("own-{round}");
+        follower.command(&format!("publish {own}")).await?;
+        owed.insert(own);
+        if round == rounds / 2 {
+            // In the middle of it, the node that it is at.
+            mesh.nodes[0].kill()?;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let count = owed.len();
+    follower.listen(|follower, _| follower.keys.len() >= count && follower.published.len() == rounds).await?;
+    let got: BTreeSet<String> = follower.keys.iter().cloned().collect();
+    ensure!(got.len() == follower.keys.len(), "{} came twice", follower.keys.len() - got.len());
+    ensure!(got == owed, "missing: {:?}", owed.difference(&got).take(5).collect::<Vec<_>>());
+    follower.command("end").await?;
+    let ended = follower.until("ended").await?;
+    ensure!(ended["history"]["records"].as_array().is_some_and(|all| all.len() == 1), "{ended}");
+    scale::say(&format!("{library}: {count} records, each once, over a killed node"));
+    mesh.nodes[0].start().await?;
+    mesh.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_works_with_viem() -> Result<()> {
+    follow("viem").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_works_with_ethers() -> Result<()> {
+    follow("ethers").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_works_with_web3() -> Result<()> {
+    follow("web3").await
+}
