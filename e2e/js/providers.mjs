@@ -1,14 +1,14 @@
 // Follows a topic through nodes by a library's own WebSocket provider, unmodified: subscribes, publishes, and where a node
 // goes away goes on at the next one from its cursor.
 //
-//   node providers.mjs viem|ethers|web3 TOPIC TOKEN http://HOST:PORT …
+//   node providers.mjs viem|ethers|web3 TOPIC http://HOST:PORT#TOKEN …
 //
 // Says a JSON object a line: {"said": "open"|"record"|"gap"|"closed"|"published"|"ended", …}. Reads commands from stdin, a line each:
 // `publish KEY` and `end`.
 
 import { createInterface } from 'node:readline';
 
-const [library, topic, token, ...nodes] = process.argv.slice(2);
+const [library, topic, ...nodes] = process.argv.slice(2);
 const say = (said, more = {}) => console.log(JSON.stringify({ said, ...more }));
 
 // Each way to open gives {request(method, params), subscribe(wanted, onFrame), closed, close()}.
@@ -88,14 +88,19 @@ const ways = {
 
 // A browser cannot send the token with its socket: a ticket stands for it.
 async function open(node) {
-  const answer = await fetch(`${node}/api/v1/tickets`, {
+  const [url, token] = node.split('#');
+  const answer = await fetch(`${url}/api/v1/tickets`, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}` },
     signal: AbortSignal.timeout(2000),
   });
   if (!answer.ok) throw new Error(await answer.text());
   const { ticket } = await answer.json();
-  return ways[library](`${node.replace('http', 'ws')}/rpc?ticket=${ticket}`);
+  const way = await ways[library](`${url.replace('http', 'ws')}/rpc?ticket=${ticket}`);
+  // ethers leaves what is asked of a socket that closes unanswered for ever.
+  const gone = way.closed.then(() => Promise.reject(new Error('the socket closed')));
+  gone.catch(() => {});
+  return { ...way, request: (method, params) => Promise.race([way.request(method, params), gone]) };
 }
 
 // Where this client stands: a cursor, and what it saw since.

@@ -102,8 +102,7 @@ async fn it_follows_and_publishes_over_one_socket() -> Result<()> {
 async fn it_answers_posts_and_says_what_is_wrong() -> Result<()> {
     let node = open().await?;
     let http = node.http()?;
-    let json = [("content-type", "application/json")];
-    let post = async |body: &str| http.send("POST", "/rpc", &json, body).await;
+    let post = async |body: &str| http.send("POST", "/rpc", &[], body).await;
     for (body, code, words) in [
         ("{", -32_700, "no JSON"),
         ("[]", -32_600, "empty"),
@@ -147,7 +146,7 @@ async fn it_answers_posts_and_says_what_is_wrong() -> Result<()> {
     let closed = Plan::new().start().await?;
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"anode_publish","params":[{"topic":"a","payload":1}]}"#;
     let stranger = e2e::http::Http::connect(closed.address(), None).await?;
-    let refused = stranger.send("POST", "/rpc", &json, body).await?.ensure(200)?.json()?;
+    let refused = stranger.send("POST", "/rpc", &[], body).await?.ensure(200)?.json()?;
     ensure!(
         refused["error"]["code"] == 4_100 && refused["error"]["data"]["code"] == "unauthorized",
         "{refused}"

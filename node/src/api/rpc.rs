@@ -6,6 +6,7 @@
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -40,13 +41,41 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 pub(crate) struct RpcCall {
     /// Always `2.0`.
     jsonrpc: String,
-    /// Comes back with the answer.
-    id: serde_json::Value,
+    /// Comes back with the answer, whatever it is; without one no answer is wanted.
+    #[schema(required = false)]
+    id: Value,
     /// `anode_publish`, `anode_history`, `anode_record`, `anode_status`, and on a socket `anode_subscribe`,
     /// `eth_subscribe` and their opposites; also `eth_chainId`, `net_version`, `web3_clientVersion`.
     method: String,
     /// What it takes, as an array.
-    params: Vec<serde_json::Value>,
+    #[schema(required = false)]
+    params: Vec<Value>,
+}
+
+/// The answer to a call: a result or an error.
+#[derive(Debug, serde::Serialize, ToSchema)]
+pub(crate) struct RpcAnswer {
+    /// Always `2.0`.
+    jsonrpc: String,
+    /// What the call had.
+    id: Value,
+    /// What the method gives.
+    #[schema(required = false)]
+    result: Value,
+    /// `code` of JSON-RPC or EIP-1474, `message`, and under `data` the same as a `Problem`.
+    #[schema(required = false)]
+    error: Value,
+}
+
+/// One, or up to 100 together.
+#[derive(Debug, serde::Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "the schema of what `message` reads and writes")]
+pub(crate) enum OneOrMany<T> {
+    /// One.
+    One(T),
+    /// Several.
+    Many(Vec<T>),
 }
 
 /// Speaks JSON-RPC 2.0 over a WebSocket: calls, batches of up to 100, and subscriptions with notifications.
@@ -83,8 +112,8 @@ async fn open(State(app): State<App>, visit: Visit) -> Result<Response, Problem>
 /// Answers a call, or a batch of up to 100; 204 where no answer is wanted. Subscriptions need a WebSocket.
 #[utoipa::path(
     post, path = "/rpc", operation_id = "rpc", tag = "sockets", security((), ("token" = [])),
-    request_body = RpcCall,
-    responses((status = 200, description = "The answer: `result`, or `error` with a code of JSON-RPC or EIP-1474 and, under `data`, a `Problem`"),
+    request_body = inline(OneOrMany<RpcCall>),
+    responses((status = 200, description = "The answer, or answers in the order of the calls", body = inline(OneOrMany<RpcAnswer>)),
         (status = 204, description = "Notifications only: there is nothing to answer"), openapi::Read, openapi::Call)
 )]
 async fn ask(

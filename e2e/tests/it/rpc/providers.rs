@@ -24,11 +24,11 @@ struct Follower {
 }
 
 impl Follower {
-    fn start(library: &str, topic: &str, token: &str, nodes: &[String]) -> Result<Self> {
+    fn start(library: &str, topic: &str, nodes: &[String]) -> Result<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("js");
         let mut child = Command::new("node")
             .arg(folder.join("providers.mjs"))
-            .args([library, topic, token])
+            .args([library, topic])
             .args(nodes)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -74,14 +74,11 @@ async fn follow(library: &str) -> Result<()> {
         scale::say("SKIPPED: no such library here; `npm ci` in e2e/js brings it, as does `cargo xtask test`");
         return Ok(());
     }
-    let folder = tempfile::tempdir()?;
-    let (file, token) = (folder.path().join("admin.token"), "the-token-of-all-three-nodes");
-    std::fs::write(&file, token)?;
-    let file = file.to_str().context("no text")?;
-    let mut mesh = Mesh::start(library, 3, &["--admin-token-file", file]).await?;
+    let mut mesh = Mesh::start(library, 3, &[]).await?;
     let topic = format!("provider.{library}");
-    let nodes: Vec<String> = mesh.nodes.iter().map(|node| format!("http://{}", node.address())).collect();
-    let mut follower = Follower::start(library, &topic, token, &nodes)?;
+    let nodes: Vec<String> =
+        mesh.nodes.iter().map(|node| format!("{}#{}", node.url(), node.token())).collect();
+    let mut follower = Follower::start(library, &topic, &nodes)?;
     let open = follower.until("open").await?;
     ensure!(open["chain"] == "0x0" && open["id"] == mesh.id(0).await?.as_str(), "{open}");
     ensure!(open["version"].as_str().is_some_and(|text| text.starts_with("aNode/v")), "{open}");
