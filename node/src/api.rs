@@ -48,6 +48,7 @@ mod health;
 mod exposition;
 mod docs;
 mod rpc;
+mod sdk;
 mod later;
 pub mod assets;
 

@@ -23,7 +23,6 @@ macro_rules! later {
 }
 
 later! {
-    sdk: get "/sdk/{file}" "The JavaScript client";
     challenges: post "/api/v1/challenges" "Wallet login";
     sessions: post "/api/v1/sessions" "Wallet login";
     tokens_get: get "/api/v1/tokens" "Named tokens";
@@ -36,7 +35,6 @@ later! {
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(sdk))
         .routes(routes!(challenges))
         .routes(routes!(sessions))
         .routes(routes!(tokens_get, tokens_post))

@@ -290,7 +290,7 @@ async fn it_refuses_bad_requests_with_what_to_change() {
         ("GET", "/rpc", &[], "", 426, "upgrade_required"),
         ("POST", "/rpc", &[], "", 415, "unsupported_media_type"),
         ("GET", "/rpc?topic=a", &[], "", 400, "bad_request"),
-        ("GET", "/sdk/anode.js", &[], "", 501, "not_implemented"),
+        ("GET", "/sdk/anode", &[], "", 404, "not_found"),
         ("GET", "/api/v1/peers?limit=0", &[], "", 400, "bad_request"),
         ("GET", "/api/v1/mesh?x=1", &[], "", 400, "bad_request"),
         ("GET", "/api/v1/forks?limit=0", &[], "", 400, "bad_request"),

@@ -1,4 +1,4 @@
-//! viem, ethers and web3.js as they come from npm, against a mesh of three of which one is killed.
+//! viem, ethers and web3.js as they come from npm, and the client that the node serves itself, against a mesh of three of which one is killed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ use e2e::scale;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// A program that follows a topic by a library's provider.
 struct Follower {
@@ -24,11 +24,12 @@ struct Follower {
 }
 
 impl Follower {
-    fn start(library: &str, topic: &str, nodes: &[String]) -> Result<Self> {
+    fn start(program: &[&str], topic: &str, nodes: &[String]) -> Result<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("js");
         let mut child = Command::new("node")
-            .arg(folder.join("providers.mjs"))
-            .args([library, topic])
+            .current_dir(folder)
+            .args(program)
+            .arg(topic)
             .args(nodes)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -68,25 +69,38 @@ impl Follower {
     }
 }
 
-async fn follow(library: &str) -> Result<()> {
+/// Whether a library was brought from npm.
+fn has(library: &str) -> Result<bool> {
     if !Path::new(env!("CARGO_MANIFEST_DIR")).join("js/node_modules").join(library).exists() {
         ensure!(!scale::is_full(), "no {library} here: run `npm ci` in e2e/js");
         scale::say("SKIPPED: no such library here; `npm ci` in e2e/js brings it, as does `cargo xtask test`");
-        return Ok(());
+        return Ok(false);
     }
-    let mut mesh = Mesh::start(library, 3, &[]).await?;
-    let topic = format!("provider.{library}");
+    Ok(true)
+}
+
+/// What a program said when it began and when it ended, and the node that it began at.
+struct Seen {
+    open: Value,
+    ended: Value,
+    first: String,
+    records: usize,
+}
+
+/// Lets a program follow and publish while the node that it is at is killed; each record must come once.
+async fn follow(name: &str, program: &[&str]) -> Result<Seen> {
+    let mut mesh = Mesh::start(name, 3, &[]).await?;
+    let first = mesh.id(0).await?;
+    let topic = format!("provider.{name}");
     let nodes: Vec<String> =
         mesh.nodes.iter().map(|node| format!("{}#{}", node.url(), node.token())).collect();
-    let mut follower = Follower::start(library, &topic, &nodes)?;
+    let mut follower = Follower::start(program, &topic, &nodes)?;
     let open = follower.until("open").await?;
-    ensure!(open["chain"] == "0x0" && open["id"] == mesh.id(0).await?.as_str(), "{open}");
-    ensure!(open["version"].as_str().is_some_and(|text| text.starts_with("aNode/v")), "{open}");
     let mut owed = BTreeSet::new();
     let rounds = scale::pick(10, 40);
     for round in 0..rounds {
-        let name = format!("{library}-{round}");
-        let taken = mesh.http(1 + round % 2)?.publish_numbered(&topic, &name, 0..20, 20).await?;
+        let taken =
+            mesh.http(1 + round % 2)?.publish_numbered(&topic, &format!("{name}-{round}"), 0..20, 20).await?;
         owed.extend(taken.into_iter().map(|(_, key)| key));
         let own = format!("own-{round}");
         follower.command(&format!("publish {own}")).await?;
@@ -95,32 +109,56 @@ async fn follow(library: &str) -> Result<()> {
             // In the middle of it, the node that it is at.
             mesh.nodes[0].kill()?;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(20)).await;
     }
-    let count = owed.len();
-    follower.listen(|follower, _| follower.keys.len() >= count && follower.published.len() == rounds).await?;
+    let records = owed.len();
+    let all =
+        |follower: &Follower, _: &Value| follower.keys.len() >= records && follower.published.len() == rounds;
+    follower.listen(all).await?;
     let got: BTreeSet<String> = follower.keys.iter().cloned().collect();
     ensure!(got.len() == follower.keys.len(), "{} came twice", follower.keys.len() - got.len());
     ensure!(got == owed, "missing: {:?}", owed.difference(&got).take(5).collect::<Vec<_>>());
     follower.command("end").await?;
     let ended = follower.until("ended").await?;
     ensure!(ended["history"]["records"].as_array().is_some_and(|all| all.len() == 1), "{ended}");
-    scale::say(&format!("{library}: {count} records, each once, over a killed node"));
+    scale::say(&format!("{name}: {records} records, each once, over a killed node"));
     mesh.nodes[0].start().await?;
-    mesh.stop().await
+    mesh.stop().await?;
+    Ok(Seen { open, ended, first, records })
+}
+
+async fn provider(library: &str) -> Result<()> {
+    if !has(library)? {
+        return Ok(());
+    }
+    let Seen { open, first, .. } = follow(library, &["providers.mjs", library]).await?;
+    ensure!(open["chain"] == "0x0" && open["id"] == first.as_str(), "{open}");
+    ensure!(open["version"].as_str().is_some_and(|text| text.starts_with("aNode/v")), "{open}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_works_with_viem() -> Result<()> {
-    follow("viem").await
+    provider("viem").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_works_with_ethers() -> Result<()> {
-    follow("ethers").await
+    provider("ethers").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_works_with_web3() -> Result<()> {
-    follow("web3").await
+    provider("web3").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_works_with_the_client_that_the_node_serves() -> Result<()> {
+    if !has("ws")? {
+        return Ok(());
+    }
+    let Seen { open, ended, records, .. } = follow("sdk", &["sdk.mjs"]).await?;
+    ensure!(open["refusal"] == "bad_filter", "a filter that is none was refused otherwise: {open}");
+    ensure!(ended["count"] == records && ended["proven"] == true, "{records} records, and {ended}");
+    Ok(())
 }
