@@ -32,7 +32,7 @@ const keys = [];
 createInterface({ input: process.stdin }).on('line', async (line) => {
   const [command, word] = line.split(' ');
   if (command === 'publish') {
-    const [url, token] = nodes[1].split('#');
+    const [url, token] = nodes.at(-1).split('#');
     const { id } = await connect(url, { token }).publish(topic, { k: word });
     say('published', { id, key: word });
   } else if (command === 'slow') {

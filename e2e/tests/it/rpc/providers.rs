@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::mesh::{Mesh, PATIENCE};
+use e2e::node::Plan;
 use e2e::scale;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
@@ -160,5 +161,33 @@ async fn it_works_with_the_client_that_the_node_serves() -> Result<()> {
     let Seen { open, ended, records, .. } = follow("sdk", &["sdk.mjs"]).await?;
     ensure!(open["refusal"] == "bad_filter", "a filter that is none was refused otherwise: {open}");
     ensure!(ended["count"] == records && ended["proven"] == true, "{records} records, and {ended}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_holds_the_node_back_where_records_are_taken_slowly() -> Result<()> {
+    if !has("ws")? {
+        return Ok(());
+    }
+    let node = Plan::new().start().await?;
+    let nodes = [format!("{}#{}", node.url(), node.token())];
+    let mut follower = Follower::start(&["sdk.mjs"], "slow.a", &nodes)?;
+    follower.until("open").await?;
+    follower.command("slow 5").await?;
+    follower.until("slow").await?;
+    // More than it lets wait: it closes the socket, and opens one anew where they end.
+    let taken = node.http()?.publish_numbered("slow.a", "slow", 0..25_000, 1_000).await?;
+    sleep(Duration::from_secs(1)).await;
+    follower.command("slow 0").await?;
+    let mut opened = 0;
+    let all = |follower: &Follower, what: &Value| {
+        opened += u32::from(what["said"] == "open");
+        follower.keys.len() >= taken.len()
+    };
+    follower.listen(all).await?;
+    ensure!(opened >= 1, "nothing held it back");
+    let owed: BTreeSet<&String> = taken.iter().map(|(_, key)| key).collect();
+    let got: BTreeSet<&String> = follower.keys.iter().collect();
+    ensure!(got == owed && follower.keys.len() == owed.len(), "{} of {}", got.len(), owed.len());
     Ok(())
 }
