@@ -233,6 +233,10 @@ impl Socket {
 /// # Errors
 /// Fails where the type is unknown or the frame does not match.
 pub fn check_frame(api: &OpenApi, value: &Value) -> Result<()> {
+    if value.is_array() || value["jsonrpc"] == "2.0" {
+        // Answers to calls are whatever was called; notifications hold frames of a feed.
+        return value["params"].get("result").map_or(Ok(()), |frame| check_frame(api, frame));
+    }
     let name = match value["type"].as_str() {
         Some("record") => "RecordFrame",
         Some("caught_up" | "cursor" | "gap" | "error" | "subscribed" | "published") => "Frame",

@@ -47,6 +47,8 @@ mod watch;
 mod health;
 mod exposition;
 mod docs;
+mod rpc;
+mod sdk;
 mod later;
 pub mod assets;
 
@@ -57,7 +59,7 @@ pub use sources::list_sources;
 use auth::{Access, Caller};
 use limits::Bodies;
 use monitor::Monitor;
-use problem::Problem;
+use problem::{Code, Problem};
 use reading::{Answers, Readers};
 use tickets::Tickets;
 
@@ -136,6 +138,7 @@ pub(crate) struct Shared {
     readers: Readers,
     answers: Answers,
     watchers: Arc<Semaphore>,
+    callers: Arc<Semaphore>,
     lookers: Semaphore,
     monitor: Monitor,
     http: Arc<Http>,
@@ -171,6 +174,7 @@ impl App {
             readers: Readers::default(),
             answers: Answers::default(),
             watchers: Arc::new(Semaphore::new(watch::WATCHERS)),
+            callers: Arc::new(Semaphore::new(rpc::SOCKETS)),
             lookers: Semaphore::new(sources::LOOKERS),
             monitor: Monitor::default(),
             http: Arc::clone(http),
@@ -185,6 +189,20 @@ impl App {
     /// Whether the node takes records yet, or still.
     fn phase(&self) -> Phase {
         *self.phase.borrow()
+    }
+
+    /// Lets records be published only while the node takes them.
+    fn takes_records(&self) -> Result<(), Problem> {
+        match self.phase() {
+            Phase::Ready => Ok(()),
+            Phase::Starting => {
+                Err(Problem::new(Code::Starting, "the node is starting; send again after Retry-After"))
+            }
+            Phase::Draining => Err(Problem::new(
+                Code::Draining,
+                "the node is stopping; send to another one, or again after Retry-After",
+            )),
+        }
     }
 
     /// How long the node has been up.

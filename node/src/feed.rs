@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use anode_shared::cursor::Cursor;
+use anode_shared::ids::RecordId;
+use anode_shared::publish::Ack;
 use anode_shared::status::{Component, State, SubscriberStatus};
 use anode_shared::time::{Micros, to_rfc3339};
 use axum::extract::ws::WebSocketUpgrade;
@@ -43,7 +45,7 @@ pub use start::{FeedRequest, PublishRequest};
 
 use hub::Hub;
 use registry::Ended;
-use start::Format;
+use start::{Format, Subscription};
 use subscriber::Mark;
 
 /// The most subscribers of a node: a process has 20,000 open files at best, and others need some too.
@@ -118,7 +120,7 @@ impl Feed {
         rights: Rights,
         address: SocketAddr,
     ) -> Result<Response, Fault> {
-        let seat = self.seat("websocket", &request, address)?;
+        let seat = self.seat("websocket", &request.subscription, address)?;
         let (hub, tracker, cancel) = (Arc::clone(&self.hub), self.tracker.clone(), self.cancel.clone());
         Ok(socket::for_feed(ws, rights.publish.is_ok()).on_upgrade(move |ws| {
             let wanted = request.subscription;
@@ -148,15 +150,60 @@ impl Feed {
             let wrong = || Fault::new(Code::BadCursor, "Last-Event-ID is no cursor of this feed");
             request.subscription.begin = Start::After(cursor.ok_or_else(wrong)?);
         }
-        let seat = self.seat("sse", &request, address)?;
-        let tail = self.hub.tail(&request.subscription, Mark::Begin, Format::Json, hub::EVENTS_PACE);
         let (response, events) = sse::response(self.hub.stall);
-        let (totals, cancel) = (Arc::clone(&self.hub.totals), self.cancel.clone());
-        self.tracker.spawn(async move {
-            let ended = sse::run(events, tail, seat, Arc::clone(&totals), cancel).await;
-            totals.count_end(ended);
-        });
+        let following = self.follow("sse", &request.subscription, address, hub::EVENTS_PACE, events)?;
+        self.tracker.spawn(following);
         Ok(response)
+    }
+
+    /// Sends a subscription into an outlet of any kind until nobody takes it, or the node ends; gives how it ended.
+    ///
+    /// # Errors
+    /// When there are too many connections, or the node is ending.
+    pub fn follow<O: outlet::Outlet + 'static>(
+        &self,
+        kind: &'static str,
+        wanted: &Subscription,
+        address: SocketAddr,
+        pace: Duration,
+        outlet: O,
+    ) -> Result<impl Future<Output = Ended> + Send + use<O>, Fault> {
+        let seat = self.seat(kind, wanted, address)?;
+        let (hub, cancel, wanted) = (Arc::clone(&self.hub), self.cancel.clone(), wanted.clone());
+        Ok(async move {
+            let tail = hub.tail(&wanted, Mark::Begin, outlet.format(), pace);
+            let ended = outlet::serve(outlet, tail, seat, Arc::clone(&hub.totals), cancel).await;
+            hub.totals.count_end(ended);
+            ended
+        })
+    }
+
+    /// Publishes a record given as JSON; answers with the promise that was reached.
+    ///
+    /// # Errors
+    /// With what to change.
+    pub async fn publish(&self, text: &str, publisher: Publisher) -> Result<(RecordId, Ack), Fault> {
+        let began = Instant::now();
+        let taken = self.publish_one(text, publisher).await;
+        self.hub.totals.count_one(&taken, began.elapsed());
+        taken
+    }
+
+    async fn publish_one(&self, text: &str, publisher: Publisher) -> Result<(RecordId, Ack), Fault> {
+        self.open()?;
+        let (record, ack) = session::new_record(text, publisher, &self.hub.store)?;
+        session::taken(self.hub.store.publish(vec![record])?, &self.hub.store, ack).await
+    }
+
+    /// Lets a connection of another kind run as one of the feed's: `shutdown` waits for it.
+    pub fn run<F: Future<Output = Ended> + Send + 'static>(&self, connection: F) {
+        let totals = Arc::clone(&self.hub.totals);
+        self.tracker.spawn(async move { totals.count_end(connection.await) });
+    }
+
+    /// Is cancelled when the node ends its connections.
+    pub fn ending(&self) -> CancellationToken {
+        self.cancel.clone()
     }
 
     /// Answers `GET /publish` with a WebSocket.
@@ -195,20 +242,13 @@ impl Feed {
     fn seat(
         &self,
         kind: &'static str,
-        request: &FeedRequest,
+        wanted: &Subscription,
         address: SocketAddr,
     ) -> Result<registry::Seat, Fault> {
         self.open()?;
         self.hub
             .registry
-            .enter(
-                kind,
-                &request.subscription,
-                address,
-                system_time(),
-                self.hub.store.next_arrival(),
-                MAX_SUBSCRIBERS,
-            )
+            .enter(kind, wanted, address, system_time(), self.hub.store.next_arrival(), MAX_SUBSCRIBERS)
             .ok_or_else(|| Fault::new(Code::Overloaded, "the node has as many subscribers as it takes"))
     }
 

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use crate::command::{root, run};
 
-/// Installs the packages of the peer in JavaScript, unless they are there as its lock file has them.
+/// Installs the packages of the programs in JavaScript, unless they are there as its lock file has them.
 ///
 /// # Errors
 /// Fails where npm does, as without a network or a registry.
@@ -21,7 +21,7 @@ pub(crate) fn ensure_packages() -> Result<()> {
     }
     let args = ["ci", "--omit=optional", "--no-audit", "--no-fund"];
     run(Command::new("npm").current_dir(&folder).args(args))
-        .context("the packages of the libp2p peer in JavaScript; npm takes its registry from `npm config`")
+        .context("the JavaScript packages of tests; npm takes its registry from `npm config`")
 }
 
 fn is_newer(one: &Path, other: &Path) -> bool {

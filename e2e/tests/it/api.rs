@@ -156,15 +156,6 @@ async fn it_answers_probes_metrics_and_docs() -> Result<()> {
     none.ensure_problem()?;
     let other = http.send_unchecked("DELETE", "/api/v1/status", &[], "").await?.ensure(405)?;
     other.ensure_problem()?;
-    for route in ["/rpc", "/sdk/anode.js"] {
-        let answer = http.send_unchecked("GET", route, &[], "").await?;
-        ensure!(
-            [404, 501].contains(&answer.status),
-            "{route} is not there yet, but answers {}",
-            answer.status
-        );
-        answer.ensure_problem()?;
-    }
     node.stop().await
 }
 

@@ -5,6 +5,7 @@
 
 mod spine;
 mod feed;
+mod rpc;
 mod history;
 mod api;
 mod proof;

@@ -71,7 +71,7 @@ async fn publish(State(app): State<App>, visit: Visit) -> Result<Response, Probl
 pub(super) struct Visit {
     pub(super) uri: Uri,
     headers: HeaderMap,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 }
 
@@ -133,7 +133,8 @@ fn wants_events(headers: &HeaderMap) -> bool {
     accepts.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/event-stream"))
 }
 
-fn upgrade_needed() -> Problem {
+/// Says that a route is a WebSocket.
+pub(super) fn upgrade_needed() -> Problem {
     Problem::new(
         Code::UpgradeRequired,
         "this route is a WebSocket; open it as one (ws://…), or where it only sends, ask with Accept: text/event-stream",

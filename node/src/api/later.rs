@@ -23,9 +23,6 @@ macro_rules! later {
 }
 
 later! {
-    rpc_get: get "/rpc" "JSON-RPC";
-    rpc_post: post "/rpc" "JSON-RPC";
-    sdk: get "/sdk/{file}" "The JavaScript client";
     challenges: post "/api/v1/challenges" "Wallet login";
     sessions: post "/api/v1/sessions" "Wallet login";
     tokens_get: get "/api/v1/tokens" "Named tokens";
@@ -38,8 +35,6 @@ later! {
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(rpc_get, rpc_post))
-        .routes(routes!(sdk))
         .routes(routes!(challenges))
         .routes(routes!(sessions))
         .routes(routes!(tokens_get, tokens_post))

@@ -313,6 +313,21 @@ impl IntoResponses for Looked {
     }
 }
 
+/// What a call over POST can be answered with; what is wrong with the call itself stands in the answer.
+pub(super) struct Call;
+
+impl IntoResponses for Call {
+    fn responses() -> Responses {
+        [
+            problem(401, "This token is none of this node"),
+            problem(413, "The body has more than 1 MiB"),
+            problem(415, "The body is not JSON, or does not say so"),
+            problem(429, "The node has more under way than it holds; wait as Retry-After says"),
+        ]
+        .into()
+    }
+}
+
 /// What a socket's handshake can be answered with.
 pub(super) struct Socket;
 

@@ -138,6 +138,11 @@ impl Answers {
         Ok(response)
     }
 
+    /// The bytes of an answer that goes out otherwise, counted until they are sent.
+    pub(super) fn keep(&self, bytes: Vec<u8>) -> Result<Bytes, Problem> {
+        self.hold(bytes, CancellationToken::new())
+    }
+
     fn hold(&self, bytes: Vec<u8>, sent: CancellationToken) -> Result<Bytes, Problem> {
         let kib = u32::try_from(bytes.capacity().div_ceil(1 << 10)).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room)

@@ -13,6 +13,8 @@ mod intake;
 mod history;
 mod proof;
 
+pub(super) use history::{HistoryParams, page};
+pub(super) use proof::proven;
 pub(super) use publish::{RecordToPublish, check_media_type};
 
 pub(super) fn routes() -> OpenApiRouter<App> {

@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::{
     App, archive, assets, docs, doors, events, exposition, headers, health, later, mesh, openapi, problem,
-    records, sources, status, subscribers, tickets, topics, watch,
+    records, rpc, sdk, sources, status, subscribers, tickets, topics, watch,
 };
 
 /// The routes with their declarations.
@@ -26,6 +26,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(events::routes())
         .merge(watch::routes())
         .merge(doors::routes())
+        .merge(rpc::routes())
+        .merge(sdk::routes())
         .merge(tickets::routes())
         .merge(exposition::routes())
         .merge(openapi::routes())

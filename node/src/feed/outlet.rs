@@ -1,10 +1,12 @@
-//! Where frames go: a WebSocket or a stream of events. Both take a burst and are flushed once.
+//! Where frames go: a WebSocket, a stream of events, or notifications. All take a burst and are flushed once.
 
-use std::future::Future;
+use std::future::{Future, pending, ready};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anode_shared::codec;
 use anode_shared::frames::{Frame, GapBody};
+use tokio_util::sync::CancellationToken;
 
 use super::fault::Fault;
 use super::registry::{Ended, Seat, Totals};
@@ -15,6 +17,10 @@ use crate::store::Loaded;
 
 /// A client that accepts nothing for so long is let go; it comes back with its cursor.
 pub const STALL: Duration = Duration::from_secs(30);
+/// What is silent is said to be there after so long: proxies close it otherwise.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a client that ends, or must, may take to read what it is still told: answers to what it sent, its cursor.
+pub const ENDING: Duration = Duration::from_secs(2);
 /// How many bytes are sent before others of the same connection get their turn.
 const BURST: usize = 256 << 10;
 
@@ -32,6 +38,14 @@ pub trait Outlet: Send {
     ) -> impl Future<Output = Result<(), Ended>> + Send;
     /// Hands over what was taken.
     fn flush(&mut self) -> impl Future<Output = Result<(), Ended>> + Send;
+    /// Resolves once nobody is there to take frames.
+    fn closed(&self) -> impl Future<Output = ()> + Send {
+        pending()
+    }
+    /// Says that it is still there, where that is not known otherwise.
+    fn still_here(&mut self) -> impl Future<Output = Result<(), Ended>> + Send {
+        ready(Ok(()))
+    }
 }
 
 /// Encodes a frame that is no record's.
@@ -100,6 +114,61 @@ pub async fn burst<O: Outlet>(
     totals.bytes.fetch_add(bytes as u64, relaxed);
     totals.filter_errors.fetch_add(tail.take_filter_errors(), relaxed);
     seat.sent(records, bytes as u64, tail.lag(), now);
+    outlet.flush().await
+}
+
+/// What happens next to a subscription that does nothing but send.
+enum Turn {
+    Over,
+    Closed,
+    Ready(Result<Work, Fault>),
+    Silent,
+}
+
+/// Sends what a subscription gives until nobody takes it, or the node ends: then with where it stands.
+pub async fn serve<O: Outlet>(
+    mut outlet: O,
+    mut tail: Tail,
+    seat: Seat,
+    totals: Arc<Totals>,
+    cancel: CancellationToken,
+) -> Ended {
+    loop {
+        // The end goes first; silence is only what is left.
+        let turn = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Turn::Over,
+            () = outlet.closed() => Turn::Closed,
+            work = tail.ready() => Turn::Ready(work),
+            () = tokio::time::sleep(KEEP_ALIVE) => Turn::Silent,
+        };
+        let sent = match turn {
+            Turn::Over => {
+                // Whether it arrives or not, this is the end.
+                let _ = tokio::time::timeout(ENDING, last_cursor(&mut outlet, &mut tail)).await;
+                return Ended::Shutdown;
+            }
+            Turn::Closed => return Ended::Left,
+            Turn::Ready(Ok(work)) => burst(&mut outlet, &mut tail, work, &seat, &totals).await,
+            Turn::Ready(Err(fault)) => {
+                let frame = encode(&error_frame(&fault), outlet.format());
+                if outlet.control(frame, None).await.is_ok() {
+                    let _ = outlet.flush().await;
+                }
+                return Ended::Failed;
+            }
+            Turn::Silent => outlet.still_here().await,
+        };
+        if let Err(ended) = sent {
+            return ended;
+        }
+    }
+}
+
+async fn last_cursor<O: Outlet>(outlet: &mut O, tail: &mut Tail) -> Result<(), Ended> {
+    if let Some(cursor) = tail.stand().await {
+        stand(outlet, Mark::Moved, cursor.to_string()).await?;
+    }
     outlet.flush().await
 }
 

@@ -93,6 +93,16 @@ impl Default for Totals {
 }
 
 impl Totals {
+    /// Counts what became of one record that was sent over a socket.
+    pub fn count_one<T, E>(&self, taken: &Result<T, E>, took: Duration) {
+        if taken.is_ok() {
+            self.published.fetch_add(1, Ordering::Relaxed);
+            self.acks.observe(took.as_secs_f64());
+        } else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Counts a connection's end.
     pub fn count_end(&self, ended: Ended) {
         self.ended[ended as usize].fetch_add(1, Ordering::Relaxed);

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use anode_shared::frames::Frame;
@@ -20,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fault::{Code, Fault};
 use super::hub::{Hub, SOCKET_PACE};
-use super::outlet::{Outlet as _, burst, encode, error_frame};
+use super::outlet::{ENDING, Outlet as _, burst, encode, error_frame};
 use super::registry::{Ended, Seat};
 use super::socket::Socket;
 use super::start::{SubscribeMessage, check_ack};
@@ -33,17 +32,17 @@ use crate::store::{NewRecord, Publishing, Refused, Store};
 const IN_FLIGHT: usize = 256;
 /// The longest `ref` that is echoed.
 const MAX_REFERENCE: usize = 256;
-/// How long a client that ends, or must, may take to read the answers to what it published.
-const ENDING: Duration = Duration::from_secs(2);
 
 /// What a client called a record.
 type Reference = Option<Value>;
+/// A record's id with the promise that was reached, or why it was refused.
+pub(super) type Taken = Result<(RecordId, Ack), Fault>;
 type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// What becomes of a record.
 struct Answer {
     reference: Reference,
-    taken: Result<(RecordId, Ack), Fault>,
+    taken: Taken,
     /// How long the store had it.
     took: Duration,
 }
@@ -236,15 +235,13 @@ impl Session {
     }
 
     async fn answer(&mut self, answer: Answer) -> Result<(), Ended> {
+        self.hub.totals.count_one(&answer.taken, answer.took);
         let frame = match answer.taken {
             Ok((id, ack)) => {
-                self.hub.totals.published.fetch_add(1, Relaxed);
-                self.hub.totals.acks.observe(answer.took.as_secs_f64());
                 let id = id.to_string();
                 Frame::Published { reference: answer.reference, n: None, id, ack }
             }
             Err(fault) => {
-                self.hub.totals.refused.fetch_add(1, Relaxed);
                 let code = fault.code.as_str().to_owned();
                 Frame::Error { reference: answer.reference, n: None, code, detail: fault.detail }
             }
@@ -256,14 +253,15 @@ impl Session {
 
 async fn wait(reference: Reference, publishing: Publishing, store: Store, ack: Ack) -> Answer {
     let began = Instant::now();
-    let taken = publishing.await.map_err(Fault::from).and_then(|ids| {
-        ids.first().copied().ok_or_else(|| Fault::new(Code::StorageFailed, "the store gave no id"))
-    });
-    let taken = match taken {
-        Ok(id) => Ok((id, store.reach(&[id], ack).await)),
-        Err(fault) => Err(fault),
-    };
+    let taken = taken(publishing, &store, ack).await;
     Answer { reference, taken, took: began.elapsed() }
+}
+
+/// What becomes of one record: its id, and the promise that was reached.
+pub(super) async fn taken(publishing: Publishing, store: &Store, ack: Ack) -> Taken {
+    let ids = publishing.await?;
+    let id = *ids.first().ok_or_else(|| Fault::new(Code::StorageFailed, "the store gave no id"))?;
+    Ok((id, store.reach(&[id], ack).await))
 }
 
 /// What every message has.
@@ -275,7 +273,8 @@ struct Kind<'a> {
     reference: Option<&'a RawValue>,
 }
 
-fn new_record(text: &str, publisher: Publisher, store: &Store) -> Result<(NewRecord, Ack), Fault> {
+/// Reads a record to publish, and the promise that is asked for.
+pub(super) fn new_record(text: &str, publisher: Publisher, store: &Store) -> Result<(NewRecord, Ack), Fault> {
     let object: PublishObject<'_> = serde_json::from_str(text)
         .map_err(|error| Fault::new(Code::BadRecord, format!("not a record to publish: {error}")))?;
     if object.reference.is_some_and(|reference| reference.get().len() > MAX_REFERENCE) {

@@ -34,6 +34,10 @@ const WRITE_BUFFER: usize = 16 << 10;
 const MAX_WRITE_BUFFER: usize = 512 << 10;
 /// The longest message of a publisher: a payload of the greatest length as base64, with its surroundings.
 const MAX_PUBLISH: usize = 512 << 10;
+/// The longest message of calls.
+const MAX_CALL: usize = 1 << 20;
+/// What may wait to be written of answers to calls: the longest on top of a full buffer.
+const MAX_ANSWER: usize = 40 << 20;
 /// The longest message of who only subscribes: as much as a URL takes (64 KiB), and its surroundings.
 const MAX_SUBSCRIBE: usize = 96 << 10;
 
@@ -45,6 +49,11 @@ pub fn for_feed(ws: WebSocketUpgrade, publishes: bool) -> WebSocketUpgrade {
 /// Sets the limits of a publisher's socket.
 pub fn for_publish(ws: WebSocketUpgrade) -> WebSocketUpgrade {
     limits(ws, MAX_PUBLISH).read_buffer_size(PUBLISH_READ_BUFFER)
+}
+
+/// Sets the limits of a socket for calls, whose answers may be large.
+pub fn for_rpc(ws: WebSocketUpgrade) -> WebSocketUpgrade {
+    limits(ws, MAX_CALL).read_buffer_size(READ_BUFFER).max_write_buffer_size(MAX_ANSWER)
 }
 
 /// Sets the limits of a socket whose client has nothing to say.

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,16 +11,11 @@ use axum::response::Response;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::Stream;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use super::fault::Fault;
-use super::outlet::{Outlet, burst, encode, error_frame};
-use super::registry::{Ended, Seat, Totals};
+use super::outlet::Outlet;
+use super::registry::Ended;
 use super::start::Format;
-use super::tail::{Tail, Work};
 
-/// A comment is sent when nothing else was for so long: proxies close what is silent.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Events are handed over in pieces of about this size.
 const CHUNK: usize = 16 << 10;
 /// Pieces between the subscriber's task and the connection's.
@@ -116,50 +110,14 @@ impl Outlet for Events {
     async fn flush(&mut self) -> Result<(), Ended> {
         self.hand_over().await
     }
-}
 
-/// What happened to a response.
-enum Turn {
-    Over(Ended),
-    Ready(Result<Work, Fault>),
-    Silent,
-}
+    async fn closed(&self) {
+        self.to.closed().await;
+    }
 
-/// Feeds a response until the client leaves, stalls, or the node ends.
-pub async fn run(
-    mut events: Events,
-    mut tail: Tail,
-    seat: Seat,
-    totals: Arc<Totals>,
-    cancel: CancellationToken,
-) -> Ended {
-    loop {
-        // The end goes first; silence is only what is left.
-        let turn = tokio::select! {
-            biased;
-            () = cancel.cancelled() => Turn::Over(Ended::Shutdown),
-            () = events.to.closed() => Turn::Over(Ended::Left),
-            work = tail.ready() => Turn::Ready(work),
-            () = tokio::time::sleep(KEEP_ALIVE) => Turn::Silent,
-        };
-        let sent = match turn {
-            Turn::Over(ended) => return ended,
-            Turn::Ready(Ok(work)) => burst(&mut events, &mut tail, work, &seat, &totals).await,
-            Turn::Ready(Err(fault)) => {
-                let frame = encode(&error_frame(&fault), Format::Json);
-                events.event(&frame, None);
-                // Whether it arrives or not, this is the end.
-                let _ = events.flush().await;
-                return Ended::Failed;
-            }
-            Turn::Silent => {
-                events.chunk.put_slice(b": still here\n\n");
-                events.flush().await
-            }
-        };
-        if let Err(ended) = sent {
-            return ended;
-        }
+    async fn still_here(&mut self) -> Result<(), Ended> {
+        self.chunk.put_slice(b": still here\n\n");
+        self.hand_over().await
     }
 }
 

@@ -235,16 +235,35 @@ pub struct SubscribeMessage {
     pub kind: String,
     /// Topic patterns; none means all.
     #[serde(default)]
-    pub topics: Vec<String>,
+    topics: Vec<String>,
     /// The filter.
     #[serde(default)]
-    pub filter: Option<String>,
+    filter: Option<String>,
     /// As in the query; also an object, which is a cursor.
     #[serde(default)]
-    pub start: Option<serde_json::Value>,
+    start: Option<serde_json::Value>,
+}
+
+/// The same as an object of its own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SubscribeParams {
+    topics: Vec<String>,
+    filter: Option<String>,
+    start: Option<serde_json::Value>,
 }
 
 impl SubscribeMessage {
+    /// Reads what it wants.
+    ///
+    /// # Errors
+    /// With what to change.
+    pub fn subscription(self) -> Result<Subscription, Fault> {
+        SubscribeParams { topics: self.topics, filter: self.filter, start: self.start }.subscription()
+    }
+}
+
+impl SubscribeParams {
     /// Reads what it wants.
     ///
     /// # Errors

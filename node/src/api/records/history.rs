@@ -10,7 +10,8 @@ use anode_shared::topic::{TopicPattern, Topics};
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
@@ -68,9 +69,43 @@ pub(super) async fn history(
     uri: Uri,
 ) -> Result<Response, Problem> {
     app.caller(&headers)?;
-    let question = Question::parse(uri.query())?;
-    let page = app.read(question.filter.is_some(), move |store| question.ask(store)).await??;
-    app.answers.json(page)
+    app.answers.json(ask(&app, Question::parse(uri.query())?).await?)
+}
+
+/// A page of stored records, as JSON.
+pub(in crate::api) async fn page(app: &App, params: HistoryParams) -> Result<Vec<u8>, Problem> {
+    ask(app, Question::new(params)?).await
+}
+
+async fn ask(app: &App, question: Question) -> Result<Vec<u8>, Problem> {
+    app.read(question.filter.is_some(), move |store| question.ask(store)).await?
+}
+
+/// What may be asked for, as an object.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::api) struct HistoryParams {
+    topics: Vec<String>,
+    since: Option<String>,
+    until: Option<String>,
+    /// A cursor, as a text or an object.
+    after: Option<Value>,
+    filter: Option<String>,
+    order: Option<String>,
+    limit: Option<usize>,
+    page: Option<String>,
+}
+
+impl HistoryParams {
+    /// The cursor as a text.
+    fn after(&self) -> Result<Option<String>, Problem> {
+        match &self.after {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(object @ Value::Object(_)) => Ok(Some(object.to_string())),
+            Some(_) => Err(Problem::new(Code::BadCursor, "after: a cursor is a text or an object")),
+        }
+    }
 }
 
 /// What is asked for, checked.
@@ -90,13 +125,28 @@ struct Question {
 impl Question {
     fn parse(query: Option<&str>) -> Result<Self, Problem> {
         let query = Query::parse(query, &PARAMETERS)?;
+        let text = |name: &str| query.get(name).map(str::to_owned);
+        Self::new(HistoryParams {
+            topics: query.all("topic").map(str::to_owned).collect(),
+            since: text("since"),
+            until: text("until"),
+            after: text("after").map(Value::String),
+            filter: text("filter"),
+            order: text("order"),
+            limit: query.number("limit", 1, MAX_LIMIT)?,
+            page: text("page"),
+        })
+    }
+
+    fn new(params: HistoryParams) -> Result<Self, Problem> {
+        let after = params.after()?;
         Ok(Self {
-            topics: topics(&query)?,
-            since: time(&query, "since")?,
-            until: time(&query, "until")?,
-            after: query.get("after").map(cursor).transpose()?,
-            filter: query.get("filter").map(filter).transpose()?,
-            direction: match query.get("order") {
+            topics: topics(&params.topics)?,
+            since: time("since", params.since.as_deref())?,
+            until: time("until", params.until.as_deref())?,
+            after: after.as_deref().map(cursor).transpose()?,
+            filter: params.filter.as_deref().map(filter).transpose()?,
+            direction: match params.order.as_deref() {
                 None | Some("asc") => Direction::Asc,
                 Some("desc") => Direction::Desc,
                 Some(other) => {
@@ -106,9 +156,15 @@ impl Question {
                     )));
                 }
             },
-            limit: query.number("limit", 1, MAX_LIMIT)?.unwrap_or(LIMIT),
-            page: query.get("page").map(str::to_owned),
-            fingerprint: fingerprint(&query),
+            limit: match params.limit.unwrap_or(LIMIT) {
+                limit @ 1..=MAX_LIMIT => limit,
+                limit => {
+                    let words = format!("limit={limit} is no whole number from 1 to {MAX_LIMIT}");
+                    return Err(Problem::bad_request(words));
+                }
+            },
+            fingerprint: fingerprint(&params, after.as_deref()),
+            page: params.page,
         })
     }
 
@@ -143,10 +199,10 @@ impl From<HistoryError> for Problem {
     }
 }
 
-fn topics(query: &Query) -> Result<Topics, Problem> {
+fn topics(texts: &[String]) -> Result<Topics, Problem> {
     let bad = |error: anode_shared::topic::TopicError| Problem::new(Code::BadTopic, error.to_string());
     let patterns: Vec<TopicPattern> =
-        query.all("topic").map(|text| text.parse().map_err(bad)).collect::<Result<_, _>>()?;
+        texts.iter().map(|text| text.parse().map_err(bad)).collect::<Result<_, _>>()?;
     if patterns.len() > MAX_TOPICS {
         return Err(Problem::new(
             Code::BadTopic,
@@ -156,8 +212,8 @@ fn topics(query: &Query) -> Result<Topics, Problem> {
     Ok(Topics::new(patterns))
 }
 
-fn time(query: &Query, name: &str) -> Result<Option<Micros>, Problem> {
-    let Some(text) = query.get(name) else { return Ok(None) };
+fn time(name: &str, text: Option<&str>) -> Result<Option<Micros>, Problem> {
+    let Some(text) = text else { return Ok(None) };
     parse_time(text).map(Some).ok_or_else(|| {
         Problem::bad_request(format!(
             "{name}={} is no RFC 3339 time since 1970; write it as 2026-11-23T02:47:00Z",
@@ -175,12 +231,15 @@ fn filter(text: &str) -> Result<Filter, Problem> {
 }
 
 /// What binds a page's token to its question: everything but where the page begins and how long it is.
-fn fingerprint(query: &Query) -> u64 {
+fn fingerprint(params: &HistoryParams, after: Option<&str>) -> u64 {
     let mut hash = Sha256::new();
-    for name in ["topic", "since", "until", "after", "filter", "order"] {
-        for value in query.all(name) {
-            hash.update(format!("{name}={}:{value}\n", value.len()));
-        }
+    let mut add = |name: &str, value: &str| hash.update(format!("{name}={}:{value}\n", value.len()));
+    params.topics.iter().for_each(|topic| add("topic", topic));
+    let HistoryParams { since, until, filter, order, .. } = params;
+    let rest = [("since", since.as_deref()), ("until", until.as_deref()), ("after", after)];
+    for (name, value) in rest.into_iter().chain([("filter", filter.as_deref()), ("order", order.as_deref())])
+    {
+        value.into_iter().for_each(|value| add(name, value));
     }
     let digest: [u8; 32] = hash.finalize().into();
     u64::from_le_bytes([

@@ -75,9 +75,23 @@ pub(super) async fn record(
     app.caller(&headers)?;
     Query::parse(uri.query(), &[])?;
     let Path((origin, log, seq)) = path.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let id = id(&origin, &log, &seq)?;
+    find(&app, id(&origin, &log, &seq)?).await.map(json)
+}
+
+/// One record with its proof, as JSON.
+pub(in crate::api) async fn proven(app: &App, text: &str) -> Result<Vec<u8>, Problem> {
+    let wrong = || Problem::bad_request("a record's id is <origin>/<log>/<seq>");
+    let mut parts = text.split('/');
+    let (Some(origin), Some(log), Some(seq), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(wrong());
+    };
+    find(app, id(origin, log, seq)?).await
+}
+
+async fn find(app: &App, id: RecordId) -> Result<Vec<u8>, Problem> {
     let found = app.reading(move |store| store.record(&id)).await?;
-    found.map(|found| json(write(&found))).map_err(|missing| absent(&id, missing))
+    found.map(|found| write(&found)).map_err(|missing| absent(&id, missing))
 }
 
 fn id(origin: &str, log: &str, seq: &str) -> Result<RecordId, Problem> {

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::super::limits::Collected;
 use super::super::problem::{Code, Problem};
 use super::super::query::Query;
-use super::super::{App, Phase, openapi};
+use super::super::{App, openapi};
 use super::intake;
 use super::json;
 use crate::feed::start::{check_ack, parse_ack};
@@ -107,16 +107,8 @@ fn admit(app: &App, parts: &Parts) -> Result<(Option<&'static str>, Ack), Proble
     let ack = query.get("ack").map(parse_ack).transpose()?.unwrap_or_default();
     check_ack(ack, &app.store)?;
     check_media_type(parts)?;
-    match app.phase() {
-        Phase::Ready => Ok((publisher, ack)),
-        Phase::Starting => {
-            Err(Problem::new(Code::Starting, "the node is starting; send again after Retry-After"))
-        }
-        Phase::Draining => Err(Problem::new(
-            Code::Draining,
-            "the node is stopping; send to another one, or again after Retry-After",
-        )),
-    }
+    app.takes_records()?;
+    Ok((publisher, ack))
 }
 
 /// Takes only JSON: a form's media type would let any page post here without asking first.
