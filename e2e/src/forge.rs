@@ -207,7 +207,7 @@ impl Forger {
 
     /// Starts anew: its beacons count from one again. A second must have passed since its last start.
     pub fn restart(&mut self) {
-        self.run = now() / 1_000_000 << 32 | self.run & 0xffff_ffff;
+        self.run = (now() / 1_000_000) << 32 | (self.run & 0xffff_ffff);
         self.sequence = 0;
     }
 

@@ -351,7 +351,7 @@ fn it_is_rid_of_a_large_crowd_soon_and_keeps_who_was_there() {
         for effect in links.handle(Event::Tick, start + Duration::from_secs(second)) {
             match effect {
                 Effect::Drop(peer) => {
-                    _ = links.handle(Event::Closed(peer), start + Duration::from_secs(second))
+                    _ = links.handle(Event::Closed(peer), start + Duration::from_secs(second));
                 }
                 Effect::Dial(target) => _ = links.handle(Event::Failed(target), start),
             }

@@ -43,7 +43,7 @@ mod tests {
         let key = |n: u64| {
             let mut origin = [7; 32];
             origin[..8].copy_from_slice(&n.to_be_bytes());
-            LogKey { origin: Origin(origin), log: LogId(0x692_273a_45f3a_9c01) }
+            LogKey { origin: Origin(origin), log: LogId(0x6922_73a4_5f3a_9c01) }
         };
         let (mut cursor, mut order) = (Cursor::new(1 << 50), Order::default());
         for n in 0..5_000 {
