@@ -17,7 +17,7 @@ use e2e::scale::{pick, say};
 use e2e::socket::Frame;
 use scylla::client::session::Session;
 use serde_json::{Value, json};
-use tokio::task::{JoinHandle, block_in_place};
+use tokio::task::{JoinSet, block_in_place};
 use tokio::time::{Instant, interval, sleep};
 
 /// How long the archive may take to catch up.
@@ -70,8 +70,8 @@ fn spread(mut times: Vec<Duration>) -> (Duration, Duration) {
 /// Someone who publishes a record after the other and times what becomes of each.
 struct Load {
     over: Arc<AtomicBool>,
-    acks: JoinHandle<Result<Vec<Duration>>>,
-    arrivals: JoinHandle<Result<Vec<Duration>>>,
+    acks: JoinSet<Result<Vec<Duration>>>,
+    arrivals: JoinSet<Result<Vec<Duration>>>,
 }
 
 impl Load {
@@ -81,7 +81,8 @@ impl Load {
         let mut socket = follow.door()?.open("/feed?topic=load.a").await?;
         socket.expect("caught_up").await?;
         let began = Instant::now();
-        let arrivals = tokio::spawn(async move {
+        let (mut acks, mut arrivals) = (JoinSet::new(), JoinSet::new());
+        arrivals.spawn(async move {
             let (mut times, mut seen) = (Vec::new(), BTreeSet::new());
             loop {
                 let Frame::Json(frame) = socket.next().await? else { anyhow::bail!("the feed was cut") };
@@ -98,7 +99,7 @@ impl Load {
             }
         });
         let (http, stop) = (publish.http()?.clone(), over.clone());
-        let acks = tokio::spawn(async move {
+        acks.spawn(async move {
             let (mut times, mut ticks, mut number) = (Vec::new(), interval(BETWEEN), 0);
             while !stop.load(Ordering::Relaxed) {
                 ticks.tick().await;
@@ -116,9 +117,10 @@ impl Load {
     }
 
     /// Ends it; says how long acknowledgements and arrivals took at most, and how many records there were.
-    async fn finish(self, what: &str, at_most: Duration) -> Result<u64> {
+    async fn finish(mut self, what: &str, at_most: Duration) -> Result<u64> {
         self.over.store(true, Ordering::Relaxed);
-        let (acks, arrivals) = (self.acks.await??, self.arrivals.await??);
+        let acks = self.acks.join_next().await.context("nobody published")???;
+        let arrivals = self.arrivals.join_next().await.context("nobody followed")???;
         let published = acks.len();
         ensure!(arrivals.len() == published, "{published} published, {} came", arrivals.len());
         let (acks, arrivals) = (spread(acks), spread(arrivals));
@@ -221,7 +223,8 @@ async fn it_drains_three_times_as_fast_as_records_come() -> Result<()> {
     detour.set(Way::Closed);
     let waiting = ingest(node.http()?, "drain.a", rate, Duration::from_secs(pick(10, 30))).await?;
     let (http, over) = (node.http()?.clone(), Duration::from_secs(10));
-    let coming = tokio::spawn(async move { ingest(&http, "drain.a", rate, over).await });
+    let mut coming = JoinSet::new();
+    coming.spawn(async move { ingest(&http, "drain.a", rate, over).await });
     detour.set(Way::Open);
     // The way back is part of it.
     let began = Instant::now();
@@ -236,7 +239,7 @@ async fn it_drains_three_times_as_fast_as_records_come() -> Result<()> {
     let speed = f64::from(u32::try_from(drained)?) / began.elapsed().as_secs_f64() / f64::from(rate);
     say(&format!("archive: {drained} records drained, {speed:.1} times as fast as others came"));
     ensure!(speed >= 3.0, "only {speed:.1} times as fast as others came");
-    coming.await??;
+    coming.join_next().await.context("nobody published")???;
     until_archived(&node).await?;
     node.stop().await
 }

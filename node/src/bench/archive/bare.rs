@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use scylla::serialize::batch::BatchValues;
+use scylla::statement::Statement;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 
@@ -23,6 +24,9 @@ const STATEMENTS: usize = 64;
 /// About how many bytes of batches a node lays out at once.
 const PIECE: usize = 512 << 10;
 
+/// How many batches are read at once: 5,000, the driver's own page, fill the memory of a small Cassandra.
+const PAGE: i32 = 50;
+
 /// What a loop wrote.
 #[derive(Debug, Default)]
 pub(super) struct Written {
@@ -33,8 +37,9 @@ pub(super) struct Written {
 
 /// The rows that a node wrote for these seqs of its logs, laid out as it does.
 pub(super) async fn rows_of(session: &Session, records: u64) -> anyhow::Result<Vec<Rows>> {
-    let cql = format!("SELECT bytes FROM {}.batches", session.keyspace());
-    let mut found = session.driver().query_iter(cql, ()).await?.rows_stream::<(Vec<u8>,)>()?;
+    let all =
+        Statement::new(format!("SELECT bytes FROM {}.batches", session.keyspace())).with_page_size(PAGE);
+    let mut found = session.driver().query_iter(all, ()).await?.rows_stream::<(Vec<u8>,)>()?;
     let mut logs: BTreeMap<LogKey, BTreeMap<u64, Arc<Loaded>>> = BTreeMap::new();
     let mut count = 0;
     while let Some((bytes,)) = found.try_next().await? {
