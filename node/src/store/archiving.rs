@@ -1,5 +1,6 @@
 //! What the archive sees of the store: which logs changed, batches to write, and what it may not drop yet.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,6 +31,44 @@ pub trait Archiver: std::fmt::Debug + Send + Sync {
     fn archived(&self, _ids: &[RecordId]) -> Pin<Box<dyn Future<Output = bool> + Send>> {
         Box::pin(std::future::ready(false))
     }
+
+    /// Whether it has just started, and will know in a moment what it holds.
+    fn opens(&self) -> bool {
+        false
+    }
+
+    /// All logs of which it holds anything, whoever made them; none while it is not known what it holds.
+    fn kept(&self) -> Option<Arc<BTreeMap<LogKey, Kept>>> {
+        Some(Arc::default())
+    }
+
+    /// What it holds of a log.
+    fn kept_of(&self, log: LogKey) -> Option<Kept> {
+        self.kept()?.get(&log).copied()
+    }
+
+    /// The first and the last seq of a range that it can lend: as of a peer, some between may turn out missing.
+    fn ends_of(&self, _log: LogKey, _from: u64, _to: u64) -> Option<(u64, u64)> {
+        None
+    }
+
+    /// Whether it answers at present, so that peers need not be asked for what it holds.
+    fn answers(&self) -> bool {
+        false
+    }
+}
+
+/// What an archive holds of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// The lowest seq that was ever archived, and its time.
+    pub first: u64,
+    /// The time of that record.
+    pub time_first: Micros,
+    /// The highest seq.
+    pub last: u64,
+    /// The time of that record.
+    pub time_last: Micros,
 }
 
 /// How far a log is archived.

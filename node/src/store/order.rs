@@ -18,7 +18,7 @@ use jumps::{fit_late, overlap};
 pub(crate) use waits::Waits;
 
 /// How long nothing more of a log must have come for it to count as finished (10 min: repair from any live peer takes less).
-const FINISHED_AFTER: Micros = 600 * 1_000_000;
+pub(crate) const FINISHED_AFTER: Micros = 600 * 1_000_000;
 
 /// For each log the newest seq that the order has passed.
 pub(crate) type Heads = BTreeMap<LogKey, u64>;

@@ -17,6 +17,8 @@ struct Owed {
     upto: u64,
     /// Waits for repair: (up to which seq, since when, next look).
     waits: Option<(u64, Instant, Instant)>,
+    /// Whether `upto` is what the archive has, beyond what this node's order had at the reader's position.
+    beyond: bool,
 }
 
 /// What to do with an arrival.
@@ -71,15 +73,31 @@ impl Place {
             if !named.contains_key(key) && !kept(*key) {
                 silent.insert(*key, seq.saturating_add(1));
             } else if seq != *head {
-                owed.insert(*key, Owed { next: seq.saturating_add(1), upto: *head, waits: None });
+                owed.insert(
+                    *key,
+                    Owed { next: seq.saturating_add(1), upto: *head, waits: None, beyond: false },
+                );
             }
         }
         for (key, seq) in named {
             if !heads.contains_key(&key) {
-                owed.insert(key, Owed { next: seq.saturating_add(1), upto: 0, waits: None });
+                owed.insert(key, Owed { next: seq.saturating_add(1), upto: 0, waits: None, beyond: false });
             }
         }
         Self { position, owed, silent, came }
+    }
+
+    /// The archive has more of these logs than the heads with which it was attached.
+    pub(crate) fn reach_beyond(&mut self, archived: impl Iterator<Item = (LogKey, u64)>, shard: ShardOf<'_>) {
+        for (key, upto) in archived {
+            match self.came.seen(key, shard(key)) {
+                Seen::UpTo(seq) if seq < upto => {
+                    self.silent.remove(&key);
+                    self.owed.insert(key, Owed { next: seq + 1, upto, waits: None, beyond: true });
+                }
+                Seen::UpTo(_) | Seen::Done | Seen::FromHead => {}
+            }
+        }
     }
 
     /// Passes the arrival at its position.
@@ -126,7 +144,7 @@ impl Place {
 
     /// Owes a range that the position has passed.
     pub(crate) fn owe(&mut self, key: LogKey, next: u64, upto: u64) {
-        let owed = self.owed.entry(key).or_insert(Owed { next, upto, waits: None });
+        let owed = self.owed.entry(key).or_insert(Owed { next, upto, waits: None, beyond: false });
         owed.next = owed.next.min(next);
         owed.upto = owed.upto.max(upto);
     }
@@ -163,16 +181,26 @@ impl Place {
             owed.waits = None;
         }
         owed.next = owed.next.max(next);
-        if owed.next == owed.upto + 1 {
+        if owed.next > owed.upto && owed.beyond {
+            // This node's order is still to come to it: what was read is skipped then.
+            (owed.upto, owed.beyond) = (0, false);
+        } else if owed.next == owed.upto + 1 {
             self.owed.remove(&key);
         }
     }
 
-    /// Waits for repair of a range up to `to`. Says no once nothing came for `patience`.
-    pub(crate) fn wait(&mut self, key: LogKey, to: u64, now: Instant, patience: Duration) -> bool {
+    /// Waits for repair of a range up to `to`, and looks again after `look`. Says no once nothing came for `patience`.
+    pub(crate) fn wait(
+        &mut self,
+        key: LogKey,
+        to: u64,
+        now: Instant,
+        patience: Duration,
+        look: Duration,
+    ) -> bool {
         let Some(owed) = self.owed.get_mut(&key) else { return false };
         let since = owed.waits.map_or(now, |(_, since, _)| since);
-        owed.waits = Some((to, since, now + patience / 100));
+        owed.waits = Some((to, since, now + look));
         now.duration_since(since) < patience
     }
 
@@ -189,7 +217,7 @@ impl Place {
                 None if had == 0 && self.came.seen(*key, shard(*key)) == Seen::FromHead => continue,
                 None => {
                     let next = self.silent.remove(key).unwrap_or(had + 1);
-                    self.owed.insert(*key, Owed { next, upto: *head, waits: None });
+                    self.owed.insert(*key, Owed { next, upto: *head, waits: None, beyond: false });
                 }
             }
         }
