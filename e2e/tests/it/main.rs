@@ -24,6 +24,7 @@ mod mesh;
 mod sources;
 mod cassandra;
 mod archive;
+mod archived;
 mod page;
 mod browser;
 mod readme;

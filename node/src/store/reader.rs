@@ -129,9 +129,11 @@ impl Reader {
         }
         match self.place.behind(now) {
             Behind::Read(_) => Step { items: out, then: Then::Blocking },
-            Behind::Wait => {
-                self.caught_up(&mut out);
-                Step { items: out, then: Then::Until(now + LOOK_AGAIN) }
+            Behind::Wait { look, lent } => {
+                if !lent {
+                    self.caught_up(&mut out);
+                }
+                Step { items: out, then: Then::Until(look.min(now + LOOK_AGAIN)) }
             }
             Behind::Nothing => {
                 self.caught_up(&mut out);
@@ -183,7 +185,7 @@ impl Reader {
         let result = match self.place.behind(self.shared.moment()) {
             _ if !self.first.is_empty() => self.read_first(&mut out),
             Behind::Read(key) => self.read_owed(key, &mut out),
-            Behind::Wait | Behind::Nothing => self.read_arrivals(&mut out),
+            Behind::Wait { .. } | Behind::Nothing => self.read_arrivals(&mut out),
         };
         match result {
             Ok(()) => Step { items: out, then: Then::More },
@@ -282,8 +284,9 @@ impl Reader {
             let first = self.hope(key, next, to, reason);
             let (hopeful, to) =
                 (first == Some(next), first.filter(|first| *first > next).map_or(to, |first| first - 1));
-            let (patience, look) = (self.shared.options.gap_after, self.shared.look(key, next));
-            if hopeful && self.place.wait(key, to, now, patience, look) {
+            let lent = self.shared.lent_first(key, next, to) == Some(next);
+            let (patience, look) = (self.shared.options.gap_after, (self.shared.look(key, next), lent));
+            if hopeful && self.place.wait(key, now, patience, look) {
                 self.shared.for_peers().wishes.wish(key, next, to, now);
             } else {
                 out.push(Item::Gap(Gap { log: key, from: next, to, reason }));
