@@ -447,6 +447,10 @@ impl Archiver for Asked {
         self.0.shelf().ends_of(log, from, to, done, now)
     }
 
+    fn spoilt(&self, log: LogKey, from: u64) -> Option<u64> {
+        self.0.shelf().spoilt(log, from, Instant::now())
+    }
+
     fn answers(&self) -> bool {
         self.0.session.borrow().is_some() && self.0.health.lost_for(Instant::now()).is_none()
     }

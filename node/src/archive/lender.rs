@@ -132,9 +132,8 @@ impl Lender {
         self.shared.counts.lent.fetch_add(good.len() as u64, std::sync::atomic::Ordering::Relaxed);
         let (now, mut shelf) = (Instant::now(), self.shared.shelf());
         shelf.weigh(wish.log, rows, bytes);
-        for (from, to) in lacks.into_iter().chain(bad) {
-            shelf.lacks(wish.log, from, to, now);
-        }
+        lacks.into_iter().for_each(|(from, to)| shelf.lacks(wish.log, from, to, now));
+        bad.into_iter().for_each(|(from, to)| shelf.spoils(wish.log, from, to, now));
     }
 }
 

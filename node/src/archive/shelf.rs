@@ -25,6 +25,8 @@ type Lack = (u64, u64, Instant);
 #[derive(Debug, Default)]
 struct Found {
     lacks: VecDeque<Lack>,
+    /// Those of them that are there, and are not what was archived.
+    spoilt: VecDeque<Lack>,
     /// About how many bytes a row takes.
     row: usize,
 }
@@ -89,6 +91,24 @@ impl Shelf {
         lacks.push_back((from, to, now));
     }
 
+    /// A batch is not what was archived.
+    pub(super) fn spoils(&mut self, key: LogKey, from: u64, to: u64, now: Instant) {
+        self.lacks(key, from, to, now);
+        let spoilt = &mut self.found.entry(key).or_default().spoilt;
+        if spoilt.len() >= MOST_LACKS {
+            spoilt.pop_front();
+        }
+        spoilt.push_back((from, to, now));
+    }
+
+    /// Up to which seq on from one a batch is that was found so.
+    pub(super) fn spoilt(&self, key: LogKey, from: u64, now: Instant) -> Option<u64> {
+        let mut spoilt = self.found.get(&key)?.spoilt.iter();
+        let found =
+            spoilt.find(|(start, end, since)| *since + LACKING > now && *start <= from && from <= *end);
+        found.map(|(_, end, _)| *end)
+    }
+
     /// So many rows of a log took so many bytes.
     pub(super) fn weigh(&mut self, key: LogKey, rows: usize, bytes: usize) {
         if rows > 0 {
@@ -139,6 +159,10 @@ mod tests {
         }
         assert_eq!(shelf.ends_of(log(1), 80, 200, 120, now), Some((80, 120)), "written since it was asked");
         assert_eq!(shelf.ends_of(log(3), 1, 200, 7, now), Some((1, 7)), "and a new log");
+        shelf.spoils(log(1), 40, 49, now);
+        let spoilt = [39, 40, 49, 50].map(|seq| shelf.spoilt(log(1), seq, now));
+        assert_eq!(spoilt, [None, Some(49), Some(49), None]);
+        assert_eq!(shelf.ends_of(log(1), 40, 60, 0, now), Some((50, 60)));
         assert_eq!(shelf.ends_of(log(1), 5, 6, 0, now + LACKING), Some((5, 6)), "it may have come since");
     }
 

@@ -52,6 +52,11 @@ pub trait Archiver: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// Up to which seq on from one what it holds of a log turned out not to be what was archived.
+    fn spoilt(&self, _log: LogKey, _from: u64) -> Option<u64> {
+        None
+    }
+
     /// Whether it answers at present, so that peers need not be asked for what it holds.
     fn answers(&self) -> bool {
         false

@@ -81,7 +81,13 @@ impl Shared {
     /// Why what nobody lends is missing: what lies in an archive that does not answer has not expired.
     pub(crate) fn not_lent(&self, key: LogKey, from: u64, mut missing: Missing) -> Missing {
         let archiver = &self.options.archiver;
-        if missing.reason != GapReason::Expired || !archiver.any() || archiver.answers() {
+        if missing.reason != GapReason::Expired || !archiver.any() {
+            return missing;
+        }
+        if let Some(end) = archiver.spoilt(key, from) {
+            return Missing { to: missing.to.min(end), reason: GapReason::Corrupt };
+        }
+        if archiver.answers() {
             return missing;
         }
         match (archiver.kept(), archiver.kept_of(key)) {
