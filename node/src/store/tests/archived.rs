@@ -107,7 +107,6 @@ impl Pair {
                 }
                 let given = to.wishes_to_archive().into_iter().flat_map(|wish| lender.gives(wish));
                 given.for_each(|batch| _ = to.lend(&batch));
-                assert!(to.wishes().is_empty(), "peers are asked for what the archive has");
             }
         });
         Self { store, shelf: shelf.clone(), ended, lending: Some(lending) }
