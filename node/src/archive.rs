@@ -17,6 +17,9 @@ mod pen;
 mod writer;
 mod verify;
 mod topics;
+mod shelf;
+mod fetch;
+mod lender;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -38,11 +41,13 @@ pub use session::{Door, Session};
 pub use topics::Named;
 pub use trouble::Trouble;
 
-use crate::store::{Archived, Archiver, Newest, Store, system_time};
+use crate::store::{Archived, Archiver, Kept, Newest, Store, system_time};
 use board::{Board, Lag};
 use health::{Figures, Health};
+use lender::Lender;
 use pen::Pen;
 use seen::Seen;
+use shelf::Shelf;
 use writer::Writer;
 
 /// The first and the longest pause between attempts to connect: a Cassandra that was started anew is found soon.
@@ -57,6 +62,11 @@ const MEASURED: usize = 16;
 /// How long Cassandra must have been lost for others to archive this node's logs, if they can.
 const WITHDRAW: Duration = Duration::from_secs(60);
 
+/// How long readers wait after the start until it is known what the archive holds.
+const OPENING: Duration = Duration::from_secs(5);
+/// How long Cassandra must have been lost for readers not to wait for what it holds.
+const MISSED: Duration = Duration::from_secs(20);
+
 /// Says what happened: level, kind, and the same in a sentence.
 pub type Tell = Box<dyn Fn(Level, &str, &str) + Send + Sync>;
 /// Says which other nodes are there and archive, and the keyspace of each.
@@ -70,6 +80,7 @@ pub struct Counts {
     pub bytes: AtomicU64,
     pub rows: AtomicU64,
     pub statements: AtomicU64,
+    pub lent: AtomicU64,
 }
 
 /// The archive, for those who ask it. Clones are handles of the same one.
@@ -83,6 +94,8 @@ pub(crate) struct Shared {
     health: Health,
     board: Mutex<Board>,
     seen: Mutex<Seen>,
+    shelf: Mutex<Shelf>,
+    began: Instant,
     counts: Counts,
     /// Moves whenever more is archived.
     progress: watch::Sender<u64>,
@@ -123,6 +136,8 @@ impl Archive {
             health: Health::new(Instant::now()),
             board: Mutex::new(Board::new(me)),
             seen: Mutex::default(),
+            shelf: Mutex::default(),
+            began: Instant::now(),
             counts: Counts::default(),
             progress: watch::Sender::new(0),
             waiting: AtomicUsize::new(0),
@@ -151,12 +166,16 @@ impl Archive {
         cancel: &CancellationToken,
     ) {
         let Some(shared) = &self.0 else { return };
-        let origin = store.origin();
+        let (origin, store_to_lend) = (store.origin(), store.clone());
         if shared.with.set(With { store, archivers, tell }).is_err() {
             return;
         }
         let (measuring, stop) = (shared.clone(), cancel.clone());
         tracker.spawn(async move { stop.run_until_cancelled(measuring.measure()).await });
+        let (knowing, stop) = (shared.clone(), cancel.clone());
+        tracker.spawn(async move { stop.run_until_cancelled(knowing.know_logs()).await });
+        let (lender, stop) = (Lender::new(shared.clone(), store_to_lend), cancel.clone());
+        tracker.spawn(async move { stop.run_until_cancelled(lender.run()).await });
         tracker.spawn(shared.clone().run(origin.to_string(), tracker.clone(), cancel.clone()));
     }
 
@@ -233,6 +252,10 @@ impl Shared {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, level: Level, kind: &str, words: &str) {
@@ -384,6 +407,7 @@ impl Shared {
                 ("bytes", count(&self.counts.bytes)),
                 ("rows", count(&self.counts.rows)),
                 ("missing_records", json!(holes)),
+                ("batches_lent", count(&self.counts.lent)),
             ],
         })
     }
@@ -435,6 +459,33 @@ impl Archiver for Asked {
     fn newest(&self, topics: &Topics, most: usize) -> Pin<Box<dyn Future<Output = Newest> + Send>> {
         let (shared, topics) = (self.0.clone(), topics.clone());
         Box::pin(async move { shared.newest(&topics, most).await })
+    }
+
+    fn opens(&self) -> bool {
+        let (shared, now) = (&self.0, Instant::now());
+        let early = now.saturating_duration_since(shared.began) < OPENING;
+        early && shared.shelf().kept().is_none() && shared.health.lost_for(now).is_none()
+    }
+
+    fn kept(&self) -> Option<Arc<BTreeMap<LogKey, Kept>>> {
+        self.0.shelf().kept().cloned()
+    }
+
+    fn ends_of(&self, log: LogKey, from: u64, to: u64) -> Option<(u64, u64)> {
+        let now = Instant::now();
+        if self.0.health.lost_for(now).is_some_and(|lost| lost >= MISSED) {
+            return None;
+        }
+        let done = self.0.board().progress.get(&log).map_or(0, |progress| progress.done);
+        self.0.shelf().ends_of(log, from, to, done, now)
+    }
+
+    fn spoilt(&self, log: LogKey, from: u64) -> Option<u64> {
+        self.0.shelf().spoilt(log, from, Instant::now())
+    }
+
+    fn answers(&self) -> bool {
+        self.0.session.borrow().is_some() && self.0.health.lost_for(Instant::now()).is_none()
     }
 
     fn archived(&self, ids: &[RecordId]) -> Pin<Box<dyn Future<Output = bool> + Send>> {

@@ -32,6 +32,7 @@ mod opening;
 mod history;
 mod peers;
 mod borrowed;
+mod lending;
 mod damage;
 mod archiving;
 
@@ -60,7 +61,7 @@ use ed25519_dalek::SigningKey;
 use tokio::sync::{oneshot, watch};
 
 pub use acceptance::Verdict;
-pub use archiving::{Archived, Archiver, Newest, NoArchive};
+pub use archiving::{Archived, Archiver, Kept, Newest, NoArchive};
 pub use disk::memory::Memory;
 pub use disk::{Disk, DiskFile, Folder};
 pub use history::{Direction, History, HistoryError, Page};
@@ -77,7 +78,7 @@ use in_flight::Queued;
 use shared::Shared;
 use writer::{Command, Reply, Writer};
 
-/// How long a record is waited for that this node dropped and a peer may still have.
+/// How long a record is waited for that is not stored here and the archive or a peer may have.
 const LENDING: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Where a reader begins.
@@ -359,12 +360,14 @@ impl Store {
     /// With the reason why there is none.
     pub fn record(&self, id: &RecordId) -> Result<Found, Missing> {
         {
+            self.shared.await_archive();
+            let archived = self.shared.options.archiver.kept_of(id.key).map_or(0, |kept| kept.last);
             let order = self.shared.order();
-            let log = order.logs.get(&id.key).ok_or(Missing::Unknown)?;
-            if log.forked.is_some_and(|end| id.seq >= end) {
+            let log = order.logs.get(&id.key);
+            if log.and_then(|log| log.forked).is_some_and(|end| id.seq >= end) {
                 return Err(Missing::Gone(GapReason::Forked));
             }
-            if id.seq > log.head {
+            if id.seq > log.map_or(0, |log| log.head).max(archived) {
                 return Err(Missing::Unknown);
             }
         }

@@ -27,6 +27,7 @@ mod cassandra;
 mod archive;
 mod outage;
 mod newest;
+mod archived;
 mod page;
 mod browser;
 mod readme;

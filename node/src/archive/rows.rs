@@ -36,6 +36,11 @@ pub fn part(first: u64) -> i64 {
     signed(first / PART)
 }
 
+/// The lowest seq of a part.
+pub fn first_of_part(part: i64) -> u64 {
+    unsigned(part).saturating_mul(PART)
+}
+
 /// The slot of a time.
 pub fn slot(time: Micros) -> i64 {
     signed(time / SLOT)

@@ -40,6 +40,49 @@ pub trait Archiver: std::fmt::Debug + Send + Sync {
     fn newest(&self, _topics: &Topics, _most: usize) -> Pin<Box<dyn Future<Output = Newest> + Send>> {
         Box::pin(std::future::ready(Newest::new()))
     }
+
+    /// Whether it has just started, and will know in a moment what it holds.
+    fn opens(&self) -> bool {
+        false
+    }
+
+    /// All logs of which it holds anything, whoever made them; none while it is not known what it holds.
+    fn kept(&self) -> Option<Arc<BTreeMap<LogKey, Kept>>> {
+        Some(Arc::default())
+    }
+
+    /// What it holds of a log.
+    fn kept_of(&self, log: LogKey) -> Option<Kept> {
+        self.kept()?.get(&log).copied()
+    }
+
+    /// The first and the last seq of a range that it can lend: as of a peer, some between may turn out missing.
+    fn ends_of(&self, _log: LogKey, _from: u64, _to: u64) -> Option<(u64, u64)> {
+        None
+    }
+
+    /// Up to which seq on from one what it holds of a log turned out not to be what was archived.
+    fn spoilt(&self, _log: LogKey, _from: u64) -> Option<u64> {
+        None
+    }
+
+    /// Whether it answers at present, so that peers need not be asked for what it holds.
+    fn answers(&self) -> bool {
+        false
+    }
+}
+
+/// What an archive holds of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// The lowest seq that was ever archived, and its time.
+    pub first: u64,
+    /// The time of that record.
+    pub time_first: Micros,
+    /// The highest seq.
+    pub last: u64,
+    /// The time of that record.
+    pub time_last: Micros,
 }
 
 /// The newest record of each topic: its time, log and seq.

@@ -1,5 +1,5 @@
-//! What peers lent: batches below the floor, for readers who come from further back than this node keeps. In memory, and for a
-//! short while.
+//! What peers and the archive lent: batches that are not stored here, for readers who come from further back than this node keeps.
+//! In memory, and for a short while.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use super::peers::Wish;
 
 /// The most bytes that are kept; of more, the first that came go, and are asked for again by who still wants them.
 const MOST_BYTES: usize = 16 << 20;
-/// How many bytes lie ready for one reader before more is asked for: what comes while it reads them.
-const AHEAD: usize = 2 << 20;
+/// How many bytes lie ready for one reader before more is asked for: what comes while it reads them. Of many readers each has a
+/// share, but a batch or two.
+const AHEAD: (usize, usize) = (512 << 10, 2 << 20);
 /// How long a batch is kept: several readers often come for the same.
 const KEPT: Duration = Duration::from_secs(30);
 
@@ -59,10 +60,11 @@ impl Borrowed {
         (batch.header().last() >= seq).then_some(batch)
     }
 
-    /// What is still to be asked for of a range that somebody wants: nothing while enough lies ready.
-    pub(crate) fn lacks(&self, wish: Wish) -> Option<Wish> {
+    /// What is still to be asked for of a range that one of so many readers wants: nothing while enough lies ready.
+    pub(crate) fn lacks(&self, wish: Wish, readers: usize) -> Option<Wish> {
         let (mut wish, mut ready) = (wish, 0);
-        while wish.from <= wish.to && ready < AHEAD {
+        let enough = (MOST_BYTES / 2 / readers.max(1)).clamp(AHEAD.0, AHEAD.1);
+        while wish.from <= wish.to && ready < enough {
             let next = if wish.newest_first { wish.to } else { wish.from };
             let Some(batch) = self.holding(wish.log, next) else { return Some(wish) };
             ready += batch.bytes().len();
@@ -88,7 +90,7 @@ mod tests {
         let batches: Vec<_> = batches.collect();
         let (mut borrowed, now, key) = (Borrowed::default(), Instant::now(), batches[0].key());
         let lacks = |borrowed: &Borrowed, from, to, newest_first| {
-            let wish = borrowed.lacks(Wish { log: key, from, to, newest_first });
+            let wish = borrowed.lacks(Wish { log: key, from, to, newest_first }, 1);
             wish.map(|wish| (wish.from, wish.to))
         };
         assert_eq!(lacks(&borrowed, 1, 9, false), Some((1, 9)));

@@ -100,6 +100,7 @@ pub struct Opening {
 
 impl Opening {
     pub(crate) fn new(shared: Arc<Shared>, start: &Start, topics: Topics) -> io::Result<Self> {
+        shared.await_archive();
         let live = || shared.live_cursor((shared.options.clock)());
         let cursor = match start {
             Start::Live | Start::Last(_) | Start::Latest => live(),
@@ -340,15 +341,19 @@ impl Shared {
             gone.map(|(key, log)| (*key, log.head)).collect::<Vec<_>>()
         }
         .into_iter()
-        .filter(|(key, head)| *head > 0 && self.holders.may_have(*key, 1, *head))
+        .filter(|(key, head)| *head > 0 && self.lent_ends(*key, 1, *head).is_some())
         .map(|(key, _)| key)
         .collect();
+        let beyond = self.beyond();
         let order = self.order();
         let heads = order.heads();
         // Where nothing is left here, peers may lend it.
         let kept =
             |key| asked.contains(&key) || order.logs.get(&key).is_some_and(|log| log.floor <= log.head);
-        let place = Place::attach(cursor, order.next, &heads, &kept, &|key| order.shard(key));
+        let archived = beyond.iter().map(|(key, kept)| (*key, kept.last));
+        let shard = |key| order.shard(key);
+        let mut place = Place::attach(cursor, order.next, &heads, &kept, &shard);
+        place.reach_beyond(archived, &shard);
         let position = place.position;
         drop(order);
         let segments = self.ordered_segments();

@@ -18,7 +18,7 @@ use jumps::{fit_late, overlap};
 pub(crate) use waits::Waits;
 
 /// How long nothing more of a log must have come for it to count as finished (10 min: repair from any live peer takes less).
-const FINISHED_AFTER: Micros = 600 * 1_000_000;
+pub(crate) const FINISHED_AFTER: Micros = 600 * 1_000_000;
 
 /// Of how many origins that are gone for good, with all that they said, it is still known up to where: their marks stand in cursors
 /// too, which have room for a thousand origins, and anybody can make up any number. What is older would be dropped at once if it

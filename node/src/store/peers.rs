@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use anode_shared::publish::Ack;
 use anode_shared::repair::{ForkProof, SignedHeader};
 use anode_shared::time::Micros;
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::Store;
 use super::borrowed::Borrowed;
@@ -115,7 +117,11 @@ impl Wish {
 
 /// Ranges that readers wait for, by where each stands.
 #[derive(Debug, Default)]
-pub(crate) struct Wishes(BTreeMap<(LogKey, bool, u64), (Wish, Instant)>);
+pub(crate) struct Wishes {
+    open: BTreeMap<(LogKey, bool, u64), (Wish, Instant)>,
+    /// Told whenever there is a new one.
+    pub(crate) wished: Arc<Notify>,
+}
 
 impl Wishes {
     /// A reader waits for a range, and reads it upwards.
@@ -125,22 +131,35 @@ impl Wishes {
 
     /// A reader waits for something.
     pub(crate) fn add(&mut self, wish: Wish, now: Instant) {
-        if self.0.len() < MOST_WISHES || self.0.contains_key(&wish.place()) {
-            let known = self.0.entry(wish.place()).or_insert((wish, now));
+        let new = !self.open.contains_key(&wish.place());
+        if !new || self.open.len() < MOST_WISHES {
+            let known = self.open.entry(wish.place()).or_insert((wish, now));
             known.0.join(wish);
             known.1 = now;
+        }
+        if new {
+            self.wished.notify_one();
         }
     }
 
     /// Whether a reader waits for some of a range.
     pub(crate) fn has(&self, key: LogKey, from: u64, to: u64) -> bool {
-        let all = self.0.range((key, false, 0)..=(key, true, u64::MAX));
+        let all = self.open.range((key, false, 0)..=(key, true, u64::MAX));
         all.map(|(_, (wish, _))| wish).any(|wish| wish.from <= to && wish.to >= from)
     }
 
-    fn open(&mut self, now: Instant) -> Vec<Wish> {
-        self.0.retain(|_, (_, when)| now.saturating_duration_since(*when) < WISH);
-        self.0.values().map(|(wish, _)| *wish).collect()
+    /// What is wished for at present.
+    pub(crate) fn open(&mut self, now: Instant) -> Vec<Wish> {
+        self.open.retain(|_, (_, when)| now.saturating_duration_since(*when) < WISH);
+        self.open.values().map(|(wish, _)| *wish).collect()
+    }
+
+    /// A reader that waited at `before` has that, and reads on: what follows is fetched while it is at work.
+    pub(crate) fn go_on(&mut self, before: u64, wish: Wish, now: Instant) {
+        self.open.remove(&(wish.log, wish.newest_first, before));
+        if wish.from <= wish.to {
+            self.add(wish, now);
+        }
     }
 }
 
@@ -243,14 +262,6 @@ impl Store {
     /// Whether this start opened an own log.
     pub fn has_opened(&self, log: LogId) -> bool {
         self.shared.opened().contains(&log)
-    }
-
-    /// What readers wait for, but for what peers lent already.
-    pub fn wishes(&self) -> Vec<Wish> {
-        let (now, mut peers) = (self.shared.moment(), self.shared.for_peers());
-        peers.borrowed.forget_old(now);
-        let open = peers.wishes.open(now).into_iter();
-        open.filter_map(|wish| peers.borrowed.lacks(wish)).collect()
     }
 
     /// How a log is.

@@ -8,6 +8,9 @@ use anode_shared::ids::{LogId, LogKey};
 
 use super::order::{Arrival, Heads, What};
 
+/// From how many logs that are in the archive only a reader is lent at once: those that follow have their turn later.
+const MOST_LENT: usize = 4;
+
 /// A log that a reader does not stand at the head of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Owed {
@@ -15,8 +18,19 @@ struct Owed {
     next: u64,
     /// The log's head at the reader's position.
     upto: u64,
-    /// Waits for repair: (up to which seq, since when, next look).
-    waits: Option<(u64, Instant, Instant)>,
+    /// Waits for what is missing.
+    waits: Option<Waits>,
+    /// Whether `upto` is what the archive has, beyond what this node's order had at the reader's position.
+    beyond: bool,
+}
+
+/// How a missing range is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Waits {
+    since: Instant,
+    look: Instant,
+    /// Whether somebody is to lend it; else repair is to bring it.
+    lent: bool,
 }
 
 /// What to do with an arrival.
@@ -33,8 +47,8 @@ pub(crate) enum Take {
 pub(crate) enum Behind {
     /// This log.
     Read(LogKey),
-    /// Logs that wait for repair, and no other.
-    Wait,
+    /// No log before this moment: all wait. `lent` says whether for what somebody is to lend, so that stored records have not ended.
+    Wait { look: Instant, lent: bool },
     /// No log.
     Nothing,
 }
@@ -71,15 +85,31 @@ impl Place {
             if !named.contains_key(key) && !kept(*key) {
                 silent.insert(*key, seq.saturating_add(1));
             } else if seq != *head {
-                owed.insert(*key, Owed { next: seq.saturating_add(1), upto: *head, waits: None });
+                owed.insert(
+                    *key,
+                    Owed { next: seq.saturating_add(1), upto: *head, waits: None, beyond: false },
+                );
             }
         }
         for (key, seq) in named {
             if !heads.contains_key(&key) {
-                owed.insert(key, Owed { next: seq.saturating_add(1), upto: 0, waits: None });
+                owed.insert(key, Owed { next: seq.saturating_add(1), upto: 0, waits: None, beyond: false });
             }
         }
         Self { position, owed, silent, came }
+    }
+
+    /// The archive has more of these logs than the heads with which it was attached.
+    pub(crate) fn reach_beyond(&mut self, archived: impl Iterator<Item = (LogKey, u64)>, shard: ShardOf<'_>) {
+        for (key, upto) in archived {
+            match self.came.seen(key, shard(key)) {
+                Seen::UpTo(seq) if seq < upto => {
+                    self.silent.remove(&key);
+                    self.owed.insert(key, Owed { next: seq + 1, upto, waits: None, beyond: true });
+                }
+                Seen::UpTo(_) | Seen::Done | Seen::FromHead => {}
+            }
+        }
     }
 
     /// Passes the arrival at its position.
@@ -126,24 +156,27 @@ impl Place {
 
     /// Owes a range that the position has passed.
     pub(crate) fn owe(&mut self, key: LogKey, next: u64, upto: u64) {
-        let owed = self.owed.entry(key).or_insert(Owed { next, upto, waits: None });
+        let owed = self.owed.entry(key).or_insert(Owed { next, upto, waits: None, beyond: false });
         owed.next = owed.next.min(next);
         owed.upto = owed.upto.max(upto);
     }
 
     /// What to read by seq: older logs first.
     pub(crate) fn behind(&self, now: Instant) -> Behind {
-        let mut waits = false;
+        let (mut waits, mut lending): (Option<Instant>, usize) = (None, 0);
         for (key, owed) in &self.owed {
-            if owed.next > owed.upto {
+            if owed.next > owed.upto || owed.beyond && lending >= MOST_LENT && owed.waits.is_none() {
                 continue;
             }
             match owed.waits {
-                Some((_, _, look)) if look > now => waits = true,
+                Some(Waits { look, lent, .. }) if look > now => {
+                    waits = Some(waits.map_or(look, |known| known.min(look)));
+                    lending += usize::from(lent);
+                }
                 _ => return Behind::Read(*key),
             }
         }
-        if waits { Behind::Wait } else { Behind::Nothing }
+        waits.map_or(Behind::Nothing, |look| Behind::Wait { look, lent: lending > 0 })
     }
 
     /// How many logs it is behind in.
@@ -163,16 +196,27 @@ impl Place {
             owed.waits = None;
         }
         owed.next = owed.next.max(next);
-        if owed.next == owed.upto + 1 {
+        if owed.next > owed.upto && owed.beyond {
+            // This node's order is still to come to it: what was read is skipped then.
+            (owed.upto, owed.beyond) = (0, false);
+        } else if owed.next == owed.upto + 1 {
             self.owed.remove(&key);
         }
     }
 
-    /// Waits for repair of a range up to `to`. Says no once nothing came for `patience`.
-    pub(crate) fn wait(&mut self, key: LogKey, to: u64, now: Instant, patience: Duration) -> bool {
+    /// Waits for what is missing at its next seq, and looks again after `look`, which says too whether it is to be lent. Says no
+    /// once nothing came for `patience`.
+    pub(crate) fn wait(
+        &mut self,
+        key: LogKey,
+        now: Instant,
+        patience: Duration,
+        look: (Duration, bool),
+    ) -> bool {
         let Some(owed) = self.owed.get_mut(&key) else { return false };
-        let since = owed.waits.map_or(now, |(_, since, _)| since);
-        owed.waits = Some((to, since, now + patience / 100));
+        let since = owed.waits.map_or(now, |waits| waits.since);
+        let (look, lent) = look;
+        owed.waits = Some(Waits { since, look: now + look, lent });
         now.duration_since(since) < patience
     }
 
@@ -189,7 +233,7 @@ impl Place {
                 None if had == 0 && self.came.seen(*key, shard(*key)) == Seen::FromHead => continue,
                 None => {
                     let next = self.silent.remove(key).unwrap_or(had + 1);
-                    self.owed.insert(*key, Owed { next, upto: *head, waits: None });
+                    self.owed.insert(*key, Owed { next, upto: *head, waits: None, beyond: false });
                 }
             }
         }

@@ -35,6 +35,8 @@ pub(crate) struct LogRead {
     pub(crate) next: u64,
     /// What is missing there.
     pub(crate) missing: Option<Missing>,
+    /// Whether some of it was lent.
+    pub(crate) lent: bool,
 }
 
 /// Which batches of a segment hold wanted topics: (segment, flags).
@@ -81,28 +83,28 @@ impl Shared {
         let mut read = LogRead { next, ..LogRead::default() };
         let (mut bytes, mut looked, mut near) = (0, 0, None);
         while read.next <= upto && bytes < budget && looked < 16_384 {
-            let missing = self.missing_before_reading(key, read.next, upto);
-            let lent = missing.filter(|missing| missing.reason == GapReason::Expired);
-            if let Some((missing, batch)) = lent.zip(self.lent(key, read.next)) {
-                bytes += batch.bytes().len();
-                let next = batch.header().last() + 1;
-                read.slices.push(Slice::of(batch, read.next, missing.to));
-                read.next = next.min(missing.to + 1);
-                continue;
-            }
-            if let Some(missing) = missing {
-                read.missing = Some(missing);
-                return Ok(read);
-            }
-            let (segment, number, stored) = match self.find_near(&mut near, key, read.next)? {
-                Some(found) if found.2.first <= read.next => found,
-                other => {
-                    let to = other.map_or(upto, |(.., stored)| upto.min(stored.first - 1));
-                    read.missing = Some(self.missing(key, read.next, to));
+            looked += 1;
+            let (segment, number, stored) = match self.stored_at(&mut near, key, read.next, upto)? {
+                Ok(found) => found,
+                Err((missing, _)) if missing.reason == GapReason::Forked => {
+                    read.missing = Some(missing);
                     return Ok(read);
                 }
+                Err((missing, to)) => match self.lent(key, read.next) {
+                    Some(batch) => {
+                        bytes += batch.bytes().len();
+                        let next = batch.header().last() + 1;
+                        read.slices.push(Slice::of(batch, read.next, to));
+                        read.next = next.min(to + 1);
+                        read.lent = true;
+                        continue;
+                    }
+                    None => {
+                        read.missing = Some(missing);
+                        return Ok(read);
+                    }
+                },
             };
-            looked += 1;
             if is_wanted(&segment, number, topics, flags)? {
                 match self.load_stored(&segment, &stored) {
                     Ok(batch) => {
@@ -125,15 +127,36 @@ impl Shared {
         Ok(read)
     }
 
-    /// A batch that a peer lent.
+    /// The batch that holds a seq; or why there is none, and up to where nothing is stored.
+    #[expect(clippy::type_complexity, reason = "what is found is as `find_near` gives it")]
+    fn stored_at(
+        &self,
+        near: &mut Option<Arc<Segment>>,
+        key: LogKey,
+        seq: u64,
+        upto: u64,
+    ) -> io::Result<Result<(Arc<Segment>, u32, Stored), (Missing, u64)>> {
+        if let Some(missing) = self.missing_before_reading(key, seq, upto) {
+            return Ok(Err((missing, missing.to)));
+        }
+        Ok(match self.find_near(near, key, seq)? {
+            Some(found) if found.2.first <= seq => Ok(found),
+            other => {
+                let to = other.map_or(upto, |(.., stored)| upto.min(stored.first - 1));
+                Err((self.missing(key, seq, to), to))
+            }
+        })
+    }
+
+    /// A batch that somebody lent.
     pub(crate) fn lent(&self, key: LogKey, seq: u64) -> Option<Arc<Loaded>> {
         self.for_peers().borrowed.holding(key, seq).cloned()
     }
 
-    /// The first seq of a range that lies here because a peer lent it, or that somebody has.
+    /// The first seq of a range that lies here because somebody lent it, or that somebody has.
     pub(crate) fn next_of(&self, key: LogKey, from: u64, to: u64) -> Option<u64> {
         let lent = self.lent(key, from).map(|_| from);
-        lent.or_else(|| self.holders.first_of(key, from, to))
+        lent.or_else(|| self.lent_first(key, from, to))
     }
 
     /// Keeps a batch for who waits for it where it lies below the floor. Says no where nobody does, or it does not.
@@ -152,15 +175,14 @@ impl Shared {
         wanted
     }
 
-    /// The batch below the floor that holds a seq, from a peer that has it still. Blocks until then, unless nobody has it.
+    /// The batch not stored here that holds a seq, from whoever has it still. Blocks until then, unless nobody has it.
     pub(crate) fn fetch(&self, key: LogKey, seq: u64, until: Instant) -> Option<Arc<Loaded>> {
         loop {
             if let Some(batch) = self.lent(key, seq) {
                 return Some(batch);
             }
             let now = Instant::now();
-            if now >= until || !self.is_expired(key, seq) || self.holders.first_of(key, seq, seq) != Some(seq)
-            {
+            if now >= until || self.lent_first(key, seq, seq) != Some(seq) {
                 return None;
             }
             self.for_peers().wishes.wish(key, seq, seq, self.moment());
@@ -168,9 +190,9 @@ impl Shared {
         }
     }
 
-    /// Whether a seq lies below its log's floor.
+    /// Whether a seq lies below its log's floor, or the log is not known here.
     pub(crate) fn is_expired(&self, key: LogKey, seq: u64) -> bool {
-        self.order().logs.get(&key).is_some_and(|log| seq < log.floor)
+        self.order().logs.get(&key).is_none_or(|log| seq < log.floor)
     }
 
     /// As [`Shared::find`], but looks first where the last one was found.
@@ -199,21 +221,21 @@ impl Shared {
         if log.forked.is_some_and(|end| next >= end) {
             return Some(Missing { to: upto, reason: GapReason::Forked });
         }
-        below_floor(log, next, upto)
+        below_floor(log, next, upto).map(|missing| {
+            drop(order);
+            self.not_lent(key, next, missing)
+        })
     }
 
     /// Why a range that no segment holds is missing.
     pub(crate) fn missing(&self, key: LogKey, from: u64, to: u64) -> Missing {
-        let missing = self.missing_here(key, from, to);
-        if missing.reason != GapReason::Unreachable {
-            return missing;
-        }
-        // It never came here. Where its own origin has dropped it, that is why.
+        let mut missing = self.missing_here(key, from, to);
+        // Where it never came here and its own origin has dropped it, that is why.
         let floor = self.holders.floor(key);
-        if from < floor {
-            return Missing { to: missing.to.min(floor - 1), reason: GapReason::Expired };
+        if missing.reason == GapReason::Unreachable && from < floor {
+            missing = Missing { to: missing.to.min(floor - 1), reason: GapReason::Expired };
         }
-        missing
+        self.not_lent(key, from, missing)
     }
 
     fn missing_here(&self, key: LogKey, from: u64, to: u64) -> Missing {
@@ -223,6 +245,10 @@ impl Shared {
         if let Some(missing) = below_floor(log, from, to) {
             return missing;
         }
+        if from > log.head {
+            // Only the archive has heard of it.
+            return Missing { to, reason: GapReason::Unreachable };
+        }
         match log.jumps.range(..=from).next_back() {
             Some((_, jump)) if jump.to >= from => {
                 let (_, end) = jump.missing(from).unwrap_or((from, jump.to));
@@ -231,7 +257,7 @@ impl Shared {
             }
             _ => {
                 let jump = log.jumps.range(from..=to).next().map(|(first, _)| first - 1);
-                let to = jump.unwrap_or(to);
+                let to = jump.unwrap_or(to).min(log.head);
                 self.report_lost(key, from, to);
                 Missing { to, reason: GapReason::Corrupt }
             }

@@ -15,6 +15,7 @@ use anode_shared::topic::Topics;
 use super::loaded::{Loaded, Slice};
 use super::opening::First;
 use super::order::{Heads, What};
+use super::peers::Wish;
 use super::place::{Behind, Place, ShardOf, Take};
 use super::read::{Flags, LogRead, Missing};
 use super::segment::{BACKFILL, Segment};
@@ -128,9 +129,11 @@ impl Reader {
         }
         match self.place.behind(now) {
             Behind::Read(_) => Step { items: out, then: Then::Blocking },
-            Behind::Wait => {
-                self.caught_up(&mut out);
-                Step { items: out, then: Then::Until(now + LOOK_AGAIN) }
+            Behind::Wait { look, lent } => {
+                if !lent {
+                    self.caught_up(&mut out);
+                }
+                Step { items: out, then: Then::Until(look.min(now + LOOK_AGAIN)) }
             }
             Behind::Nothing => {
                 self.caught_up(&mut out);
@@ -182,7 +185,7 @@ impl Reader {
         let result = match self.place.behind(self.shared.moment()) {
             _ if !self.first.is_empty() => self.read_first(&mut out),
             Behind::Read(key) => self.read_owed(key, &mut out),
-            Behind::Wait | Behind::Nothing => self.read_arrivals(&mut out),
+            Behind::Wait { .. } | Behind::Nothing => self.read_arrivals(&mut out),
         };
         match result {
             Ok(()) => Step { items: out, then: Then::More },
@@ -233,14 +236,14 @@ impl Reader {
         Ok(())
     }
 
-    /// Whether a peer is to lend what is missing of what comes first: what was found there need not lie ready any more.
+    /// Whether somebody is to lend what is missing of what comes first: what was found there need not lie ready any more.
     fn lends(&mut self, key: LogKey, next: u64, missing: Missing) -> bool {
         let (now, patience) = (self.shared.moment(), self.shared.options.gap_after);
         let since = self.lending.map_or(now, |(since, _)| since);
-        let hopeful = missing.reason == GapReason::Expired
-            && self.shared.holders.first_of(key, next, missing.to) == Some(next)
+        let hopeful = missing.reason != GapReason::Forked
+            && self.shared.lent_first(key, next, missing.to) == Some(next)
             && now.duration_since(since) < patience;
-        self.lending = hopeful.then_some((since, now + patience / 100));
+        self.lending = hopeful.then(|| (since, now + self.shared.look(key, next)));
         if hopeful {
             let same = self.first.iter().filter(|first| first.key == key && !first.lost);
             let last = same.map(|first| first.to).max().unwrap_or(missing.to);
@@ -266,25 +269,24 @@ impl Reader {
 
     /// Reads on in a log that it is owed.
     fn read_owed(&mut self, key: LogKey, out: &mut Vec<Item>) -> io::Result<()> {
-        let Some((next, upto)) = self.place.owed(key) else { return Ok(()) };
-        let LogRead { slices, next, missing } =
-            self.shared.read_log(key, next, upto, &self.topics, &mut self.flags, FROM_STORAGE)?;
+        let Some((before, upto)) = self.place.owed(key) else { return Ok(()) };
+        let LogRead { slices, next, missing, lent } =
+            self.shared.read_log(key, before, upto, &self.topics, &mut self.flags, FROM_STORAGE)?;
         out.extend(slices.into_iter().map(Item::Records));
         self.place.read(key, next);
+        let now = self.shared.moment();
+        if lent {
+            // What follows is fetched while this is being sent.
+            let wish = Wish { log: key, from: next, to: upto, newest_first: false };
+            self.shared.for_peers().wishes.go_on(before, wish, now);
+        }
         if let Some(Missing { to, reason }) = missing {
-            // Below a floor somebody may have it from some seq on: only what is before is a gap.
-            let first = match reason {
-                GapReason::Forked => None,
-                GapReason::Expired => self.shared.holders.first_of(key, next, to),
-                _ => {
-                    let holders = &self.shared.holders;
-                    (holders.awaits(key) || holders.may_have(key, next, to)).then_some(next)
-                }
-            };
+            let first = self.hope(key, next, to, reason);
             let (hopeful, to) =
                 (first == Some(next), first.filter(|first| *first > next).map_or(to, |first| first - 1));
-            let now = self.shared.moment();
-            if hopeful && self.place.wait(key, to, now, self.shared.options.gap_after) {
+            let lent = self.shared.lent_first(key, next, to) == Some(next);
+            let (patience, look) = (self.shared.options.gap_after, (self.shared.look(key, next), lent));
+            if hopeful && self.place.wait(key, now, patience, look) {
                 self.shared.for_peers().wishes.wish(key, next, to, now);
             } else {
                 out.push(Item::Gap(Gap { log: key, from: next, to, reason }));
@@ -292,6 +294,21 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// From which seq on a missing range is worth waiting for. Below a floor, and in an archive, somebody may have it from some seq
+    /// on: only what is before is a gap.
+    fn hope(&self, key: LogKey, next: u64, to: u64, reason: GapReason) -> Option<u64> {
+        let (shared, holders) = (&self.shared, &self.shared.holders);
+        match reason {
+            GapReason::Forked => None,
+            _ if reason == GapReason::Expired || shared.is_expired(key, next) => {
+                let peers = holders.first_of(key, next, to);
+                peers.into_iter().chain(shared.lent_first(key, next, to)).min()
+            }
+            _ if holders.awaits(key) || holders.may_have(key, next, to) => Some(next),
+            _ => shared.lent_first(key, next, to),
+        }
     }
 
     /// Reads on in the arrival order, further back than the tail.

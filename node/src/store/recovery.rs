@@ -244,6 +244,7 @@ pub(crate) fn look_through(shared: &Shared) {
 impl Shared {
     /// The cursor of a reader that begins now.
     pub(crate) fn live_cursor(&self, now: Micros) -> Cursor {
+        let beyond = self.beyond();
         let order = self.order();
         let mut cursor = Cursor::new(now);
         let mut newest: BTreeMap<(Origin, Shard), LogId> = BTreeMap::new();
@@ -252,6 +253,10 @@ impl Shared {
         for (key, heard) in &self.for_peers().heard {
             let head = heads.entry(*key).or_insert(*heard);
             *head = (*head).max(*heard);
+        }
+        for (key, kept) in beyond {
+            let head = heads.entry(key).or_insert(kept.last);
+            *head = (*head).max(kept.last);
         }
         order.logs.keys().chain(heads.keys()).for_each(|key| {
             let known = newest.entry((key.origin, order.shard(*key))).or_insert(key.log);
@@ -294,6 +299,11 @@ impl Shared {
             }
             cursor.set(key, self.shard(key), seq);
         }
+        let beyond = self.beyond();
+        for (key, kept) in beyond.iter().filter(|(_, kept)| kept.time_first < time) {
+            cursor.set(*key, self.shard(*key), kept.last);
+        }
+        self.pass_archived(&mut cursor, &beyond, time);
         Ok(cursor)
     }
 }

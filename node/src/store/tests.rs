@@ -8,6 +8,7 @@ mod shards;
 mod peers;
 mod retain;
 mod lent;
+mod archived;
 mod damage;
 mod archive;
 mod hostile;

@@ -48,7 +48,7 @@ pub(crate) struct RecordPage {
     cursor: String,
 }
 
-/// Gives stored records by time.
+/// Gives stored records by time; what the node dropped or never had comes from the archive and from peers.
 #[utoipa::path(
     get, path = "/api/v1/records", operation_id = "list_records", tag = "records",
     params(

@@ -56,7 +56,7 @@ pub(crate) struct ProvenRecord {
     proof: ProofText,
 }
 
-/// Gives one record with its proof.
+/// Gives one record with its proof, from the store, the archive or a peer: where it is not stored here, after some seconds at most.
 #[utoipa::path(
     get, path = "/api/v1/records/{origin}/{log}/{seq}", operation_id = "get_record", tag = "records",
     params(

@@ -129,7 +129,7 @@ impl Reader {
         let first = first_of(key, Span { from: next, to }).filter(|_| next < forked);
         let hopeful = if dropped { first == Some(next) } else { first.is_some() };
         let to = first.filter(|first| dropped && *first > next).map_or(to, |first| first - 1);
-        if !(hopeful && self.place.wait(key, to, now, GAP_AFTER)) {
+        if !(hopeful && self.place.wait(key, now, GAP_AFTER, (GAP_AFTER / 100, false))) {
             self.gaps += to - next + 1;
             self.take(key, Span { from: next, to }, "a gap")?;
             self.place.read(key, to + 1);

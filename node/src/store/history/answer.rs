@@ -14,6 +14,7 @@ use super::walk::{Key, Lies, Walk};
 use super::{Direction, History, HistoryError, Token, VERSION};
 use crate::store::index::Stored;
 use crate::store::loaded::Loaded;
+use crate::store::order::FINISHED_AFTER;
 use crate::store::read::{Flags, is_wanted};
 use crate::store::segment::Segment;
 use crate::store::shared::Shared;
@@ -62,9 +63,11 @@ pub(super) struct Answer<'a> {
 impl<'a> Answer<'a> {
     /// A question's first page.
     pub(super) fn begin(shared: &'a Shared, ask: &'a History<'a>) -> io::Result<Self> {
+        shared.await_archive();
         let now = (shared.options.clock)();
         let mut cursor = Cursor::new(now);
-        let (moment, heads) = {
+        let beyond = shared.beyond();
+        let (moment, mut heads) = {
             let order = shared.order();
             let heads = order.heads();
             heads.iter().for_each(|(key, head)| cursor.set(*key, order.shard(*key), *head));
@@ -73,6 +76,11 @@ impl<'a> Answer<'a> {
             finished.for_each(|((origin, shard), mark)| cursor.set_done(origin, shard, mark));
             (order.next, heads)
         };
+        for (key, kept) in &beyond {
+            heads.insert(*key, kept.last);
+            cursor.set(*key, shared.shard(*key), kept.last);
+        }
+        shared.pass_archived(&mut cursor, &beyond, now.saturating_sub(FINISHED_AFTER));
         let mut answer = Self {
             shared,
             ask,
@@ -93,16 +101,17 @@ impl<'a> Answer<'a> {
 
     /// A page behind another.
     pub(super) fn go_on(shared: &'a Shared, ask: &'a History<'a>, token: Token) -> Self {
-        let order = shared.order();
         // Clients may make tokens up: nothing is looked for behind what this node has heard of.
-        let known =
-            |key: &LogKey, high: u64| high.min(order.logs.get(key).map_or(u64::MAX - 1, |log| log.head));
+        let known = |key: &LogKey, high: u64| {
+            let archived = shared.options.archiver.kept_of(*key).map_or(0, |kept| kept.last);
+            let head = shared.order().logs.get(key).map(|log| log.head);
+            high.min(head.map_or(u64::MAX - 1, |head| head.max(archived)))
+        };
         let ranges = token
             .ranges
             .into_iter()
             .map(|(key, bound, low, high)| (key, Range { low: low.max(1), high: known(&key, high), bound }));
         let ranges = ranges.filter(|(_, range)| range.low <= range.high).collect();
-        drop(order);
         Self {
             shared,
             ask,
@@ -213,8 +222,21 @@ impl<'a> Answer<'a> {
         if let Some(until) = self.ask.until {
             high = self.last_until(key, until, high)?;
         }
-        let bound = if self.asc() { 0 } else { self.newest(key).unwrap_or(Micros::MAX) };
-        Ok((low <= high).then_some(Range { low, high, bound }))
+        let kept = self.shared.options.archiver.kept_of(key);
+        let bound = if self.asc() {
+            kept.filter(|kept| low >= kept.first).map_or(0, |kept| kept.time_first)
+        } else {
+            self.newest(key).unwrap_or(Micros::MAX)
+        };
+        Ok((low <= high && !self.is_archived_outside(key)).then_some(Range { low, high, bound }))
+    }
+
+    /// Whether a log lies outside the range of times as a whole, and only in the archive.
+    fn is_archived_outside(&self, key: LogKey) -> bool {
+        let Some(kept) = self.shared.options.archiver.kept_of(key) else { return false };
+        let outside = self.ask.since.is_some_and(|since| kept.time_last < since)
+            || self.ask.until.is_some_and(|until| kept.time_first >= until);
+        outside && !self.shared.order().logs.contains_key(&key)
     }
 
     /// The lowest seq that may lie at or behind a time. What is missing just before it may lie there too.
@@ -270,7 +292,7 @@ impl<'a> Answer<'a> {
         if self.asc() { self.next(key, seq, high, bound) } else { self.previous(key, seq, low, bound) }
     }
 
-    /// Goes up the log to the batch that holds `seq`, or the next one that is here or that a peer may lend, and names what is
+    /// Goes up the log to the batch that holds `seq`, or the next one that is here or that somebody may lend, and names what is
     /// missing between.
     fn next(&mut self, key: LogKey, seq: u64, high: u64, bound: Micros) -> io::Result<Option<Walk>> {
         if seq > high {
@@ -337,7 +359,8 @@ impl<'a> Answer<'a> {
         stored: Stored,
     ) -> io::Result<Option<Walk>> {
         let Stored { key, first, last, .. } = stored;
-        if stored.late.is_some_and(|late| late >= self.moment) {
+        let archived = || self.shared.options.archiver.ends_of(key, first, last) == Some((first, last));
+        if stored.late.is_some_and(|late| late >= self.moment) && !archived() {
             // It came after the first page: what that did not have, the later ones have not either.
             self.name(key, first, last, GapReason::Unreachable);
             return self.beyond_batch(&walk, first, last);

@@ -1,4 +1,4 @@
-//! What a question about history gets from peers: records that this node dropped, as far as somebody has them.
+//! What a question about history gets from the archive and from peers: records that are not stored here, as far as somebody has them.
 
 use std::collections::BinaryHeap;
 use std::io;
@@ -45,22 +45,13 @@ impl Answer<'_> {
         None
     }
 
-    /// The first and the last seq of a range that this node dropped and somebody may lend.
+    /// The first and the last seq of a range that is not here and somebody may lend.
     fn lenders(&self, key: LogKey, from: u64, to: u64) -> Option<(u64, u64)> {
-        let to = to.min(self.dropped(key)?);
-        if from > to {
-            return None;
-        }
-        let ends = self.shared.holders.ends_of(key, from, to);
+        let ends = self.shared.lent_ends(key, from, to);
         // What was lent lies here for a while, whoever is there.
         let here = self.shared.lent(key, if self.asc() { from } else { to });
         let here = here.map(|batch| (batch.header().first.max(from), batch.header().last().min(to)));
         ends.into_iter().chain(here).reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
-    }
-
-    /// The highest seq of a log that this node dropped.
-    fn dropped(&self, key: LogKey) -> Option<u64> {
-        self.shared.order().logs.get(&key)?.floor.checked_sub(1)
     }
 
     /// Whether peers are asked: not once nothing came for as long as a reader waits.
@@ -75,10 +66,13 @@ impl Answer<'_> {
 
     /// Of a log of which nothing is left here a time that none of its records comes behind.
     pub(super) fn newest(&self, key: LogKey) -> Option<Micros> {
+        let archived = self.shared.options.archiver.kept_of(key);
         let order = self.shared.order();
-        let log = order.logs.get(&key).filter(|log| log.floor > log.head)?;
+        let Some(log) = order.logs.get(&key) else { return archived.map(|kept| kept.time_last) };
         // Of some it is not known when they grew.
-        Some(if log.grew == 0 { Micros::MAX } else { log.grew.saturating_add(MOST_AHEAD) })
+        let grew = if log.grew == 0 { Micros::MAX } else { log.grew.saturating_add(MOST_AHEAD) };
+        let beyond = archived.filter(|kept| kept.last >= log.head);
+        (log.floor > log.head).then(|| beyond.map_or(grew, |kept| grew.min(kept.time_last)))
     }
 
     /// Gets the batch that a walk stands at from a peer, or goes on where nobody has it.
@@ -98,6 +92,9 @@ impl Answer<'_> {
                 return self.seek_on(walk, halves).map(Entered::On);
             };
             if let Some(batch) = self.shared.lent(key, next) {
+                if seeking.is_none() {
+                    self.wish_on(key, next, &batch);
+                }
                 return self.enter(walk, seeking, batch).map(Entered::On);
             }
             walk.at = (bound, key, next);
@@ -116,7 +113,7 @@ impl Answer<'_> {
     fn wish(&self, walk: &Walk, seeking: bool) {
         let (_, key, seq) = walk.at;
         let Some(range) = self.ranges.get(&key) else { return };
-        let floor = self.dropped(key).map_or(1, |last| last + 1);
+        let floor = self.shared.dropped(key).map_or(1, |last| last + 1);
         let mut peers = self.shared.for_peers();
         let now = self.shared.moment();
         if seeking {
@@ -131,6 +128,19 @@ impl Answer<'_> {
         }
         let from = range.low.min(seq);
         peers.wishes.add(Wish { log: key, from, to: seq, newest_first: true }, now);
+    }
+
+    /// Asks for what follows a batch, while that is being read.
+    fn wish_on(&self, key: LogKey, seq: u64, batch: &Loaded) {
+        let Some(range) = self.ranges.get(&key) else { return };
+        let (first, last) = (batch.header().first, batch.header().last());
+        let wish = if self.asc() {
+            Wish { log: key, from: last + 1, to: range.high, newest_first: false }
+        } else {
+            Wish { log: key, from: range.low, to: first.saturating_sub(1), newest_first: true }
+        };
+        let (now, mut peers) = (self.shared.moment(), self.shared.for_peers());
+        peers.wishes.go_on(seq, wish, now);
     }
 
     /// Asks for what other walks stand at too: which goes on first is known once all have it.
@@ -166,7 +176,8 @@ impl Answer<'_> {
         match self.ask.direction {
             Direction::Asc => {
                 let since = self.ask.since.filter(|since| header.time_last < *since)?;
-                let end = range.high.min(self.dropped(key)?);
+                let next = self.shared.find(key, header.last() + 1, Direction::Asc).ok()?;
+                let end = next.map_or(range.high, |(.., stored)| range.high.min(stored.first - 1));
                 Some(Halves::new(since, header.last() + 1, end.max(header.last()) + 1))
             }
             Direction::Desc => {

@@ -1,4 +1,4 @@
-//! Where a start by time lies in what this node has dropped: looked for in what peers have still, by halves.
+//! Where a start by time lies in what is not stored here: looked for in what the archive and peers have, by halves.
 
 use std::time::{Duration, Instant};
 
@@ -23,17 +23,23 @@ pub(super) struct Seek {
 impl Shared {
     /// The logs whose dropped part may hold the time behind which a cursor was to stand.
     pub(super) fn seeks(&self, cursor: &Cursor, time: Micros) -> Vec<Seek> {
+        let beyond = self.beyond();
         let dropped: Vec<(LogKey, Shard, u64)> = {
             let order = self.order();
+            let archived = beyond.iter().filter_map(|(key, kept)| {
+                let Seen::UpTo(seq) = cursor.seen(*key, order.shard(*key)) else { return None };
+                let within = kept.time_first < time && time <= kept.time_last && seq == kept.last;
+                within.then_some((*key, order.shard(*key), seq + 1))
+            });
             let logs = order.logs.iter().filter_map(|(key, log)| {
                 let Seen::UpTo(seq) = cursor.seen(*key, log.shard) else { return None };
                 let gone = log.floor > log.head && log.grew < time;
                 (log.floor > 1 && seq < log.floor && !gone).then_some((*key, log.shard, seq + 1))
             });
-            logs.collect()
+            logs.filter(|(key, ..)| !beyond.contains_key(key)).chain(archived).collect()
         };
         let seek = |(key, shard, high): (LogKey, Shard, u64)| {
-            let low = self.holders.first_of(key, 1, high.checked_sub(1).filter(|last| *last > 0)?)?;
+            let low = self.lent_first(key, 1, high.checked_sub(1).filter(|last| *last > 0)?)?;
             Some(Seek { key, shard, halves: Halves::new(time, low, high) })
         };
         dropped.into_iter().filter_map(seek).collect()

@@ -56,10 +56,10 @@ fn it_owes_a_jump_from_its_own_next_seq() {
 fn it_waits_for_repair_only_so_long() {
     let (now, patience) = (Instant::now(), Duration::from_secs(30));
     let mut place = Place::attach(came(5, 3), 1, &Heads::from([(key(5), 9)]), &|_| true, &whole);
-    assert!(place.wait(key(5), 9, now, patience));
-    assert_eq!(place.behind(now), Behind::Wait);
-    assert!(place.wait(key(5), 9, now + patience - Duration::from_millis(1), patience));
-    assert!(!place.wait(key(5), 9, now + patience, patience));
+    assert!(place.wait(key(5), now, patience, (patience / 100, false)));
+    assert_eq!(place.behind(now), Behind::Wait { look: now + patience / 100, lent: false });
+    assert!(place.wait(key(5), now + patience - Duration::from_millis(1), patience, (patience / 100, false)));
+    assert!(!place.wait(key(5), now + patience, patience, (patience / 100, false)));
     place.pass(&arrival(5, 5, 6, What::Late), &whole);
     assert_eq!(place.behind(now), Behind::Read(key(5)), "what came late may be what it waits for");
 }

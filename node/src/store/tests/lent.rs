@@ -130,9 +130,9 @@ impl Drop for Pair {
 }
 
 /// What the store keeps, bytes.
-const RETAINED: u64 = 30_000;
+pub(super) const RETAINED: u64 = 30_000;
 
-fn small() -> StoreOptions {
+pub(super) fn small() -> StoreOptions {
     StoreOptions { segment_bytes: 4_000, retain_bytes: RETAINED, tail_bytes: 2_000, ..options() }
 }
 
@@ -144,14 +144,14 @@ fn on_time() -> StoreOptions {
 }
 
 /// Logs of some origins, whose records of two topics interleave in time: about 120 KB.
-fn logs(random: &mut Random) -> Vec<Vec<Bytes>> {
+pub(super) fn logs(random: &mut Random) -> Vec<Vec<Bytes>> {
     let count = 1 + u32::try_from(random.below(4)).unwrap();
     (0..count)
         .map(|n| log(9 + u8::try_from(n % 3).unwrap(), 5 + n, 120_000 / u64::from(count), random))
         .collect()
 }
 
-fn log(seed: u8, number: u32, bytes: u64, random: &mut Random) -> Vec<Bytes> {
+pub(super) fn log(seed: u8, number: u32, bytes: u64, random: &mut Random) -> Vec<Bytes> {
     let mut own = OwnLog::new("local".into(), key(seed), Before::default(), WHOLE);
     let (mut batches, mut length, mut time) = (Vec::new(), 0, NOW + random.below(200));
     while length < bytes {
@@ -171,18 +171,18 @@ fn log(seed: u8, number: u32, bytes: u64, random: &mut Random) -> Vec<Bytes> {
 
 /// What a question is about.
 #[derive(Debug, Clone)]
-struct Range {
-    topics: Topics,
-    since: Option<Micros>,
-    until: Option<Micros>,
+pub(super) struct Range {
+    pub(super) topics: Topics,
+    pub(super) since: Option<Micros>,
+    pub(super) until: Option<Micros>,
 }
 
 impl Range {
-    fn all() -> Self {
+    pub(super) fn all() -> Self {
         Self { topics: Topics::default(), since: None, until: None }
     }
 
-    fn any(random: &mut Random, end: Micros) -> Self {
+    pub(super) fn any(random: &mut Random, end: Micros) -> Self {
         let topics = ["", "lent.rare", "lent.*"][usize::try_from(random.below(3)).unwrap()];
         let topics = Topics::new(topics.parse().into_iter().collect());
         let mut time = || (random.below(3) == 0).then(|| NOW + random.below(end + 2 - NOW));
@@ -197,10 +197,10 @@ impl Range {
 }
 
 /// A record's place in a history.
-type At = (Micros, LogKey, u64);
+pub(super) type At = (Micros, LogKey, u64);
 
 /// All records of these logs, in their order by time.
-fn records(logs: &[Vec<Bytes>], range: &Range) -> Vec<At> {
+pub(super) fn records(logs: &[Vec<Bytes>], range: &Range) -> Vec<At> {
     let mut all = Vec::new();
     for batch in logs.iter().flatten() {
         let batch = Loaded::new(batch.clone()).unwrap();
@@ -240,7 +240,7 @@ fn page(
 }
 
 /// All pages of a history.
-fn pages(
+pub(super) fn pages(
     store: &Store,
     range: &Range,
     direction: Direction,
@@ -264,7 +264,7 @@ fn pages(
     }
 }
 
-fn last(store: &Store, range: &Range, count: usize) -> Account {
+pub(super) fn last(store: &Store, range: &Range, count: usize) -> Account {
     let mut reader = store.reader(&Start::Last(count), range.topics.clone(), &|_, _| true).unwrap();
     read(&mut reader, &range.topics, usize::MAX)
 }
