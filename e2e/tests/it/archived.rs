@@ -14,9 +14,13 @@ use e2e::scale::{self, say};
 use e2e::words::percent;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::proof::verify;
+
+/// A row of `batches`: origin, log, part, first, bytes.
+type BatchRow = (Vec<u8>, Vec<u8>, i64, i64, Vec<u8>);
 
 /// How long the archive may take to catch up, and a reader to get what it holds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -142,7 +146,8 @@ async fn read_feed(node: &Node, start: &str) -> Result<Place> {
 /// Feeds of every kind of start below the floor, while new records arrive.
 async fn ensure_feeds(node: &Node, owed: &mut Owed, name: &'static str) -> Result<()> {
     let http = node.http()?.clone();
-    let publishing = tokio::spawn(async move {
+    let mut publishing = JoinSet::new();
+    publishing.spawn(async move {
         let mut published = Vec::new();
         for part in 0..20 {
             published.extend(http.publish_numbered("fill.live", name, part * 10..part * 10 + 10, 20).await?);
@@ -181,7 +186,7 @@ async fn ensure_feeds(node: &Node, owed: &mut Owed, name: &'static str) -> Resul
             after = place;
         }
     }
-    owed.acked.extend(publishing.await??);
+    owed.acked.extend(publishing.join_next().await.context("nothing publishes")???);
     // A cursor of then, and those who stayed, see all that came since, and nothing twice.
     let mut socket = node.door()?.open(&format!("/feed?start={}", after.start())).await?;
     read_until_live(&mut socket, &mut after).await?;
@@ -264,11 +269,13 @@ async fn it_waits_for_cassandra_and_names_what_it_does_not_get() -> Result<()> {
     let (door, http) = (node.door()?, node.http()?.clone());
     let (_tell, target) = watch::channel(Some((door, http.clone())));
     let follower = Reader::start(Form::Object, &target);
-    let paging = tokio::spawn(async move { history::read(&http, "limit=2000").await });
+    let mut paging = JoinSet::new();
+    paging.spawn(async move { history::read(&http, "limit=2000").await });
     sleep(Duration::from_secs(5)).await;
-    ensure!(!paging.is_finished(), "pages ended without what Cassandra holds");
+    ensure!(paging.try_join_next().is_none(), "pages ended without what Cassandra holds");
     cassandra.thaw()?;
-    let paged = tokio::time::timeout(PATIENCE, paging).await.context("pages hang")???;
+    let paged = tokio::time::timeout(PATIENCE, paging.join_next()).await.context("pages hang")?;
+    let paged = paged.context("nobody pages")???;
     ensure!(paged.gaps.is_empty(), "{:?}", paged.gaps);
     ensure_sound("pages across a pause", &owed, &paged.seen()?)?;
     let seen = follower.finish_all(&owed, PATIENCE).await?;
@@ -317,7 +324,7 @@ async fn it_takes_nothing_from_cassandra_that_was_not_signed_so() -> Result<()> 
     // One batch stands in the place of another, and one has a bit changed.
     let query = format!("SELECT origin, log, part, first, bytes FROM {keyspace}.batches");
     let answer = session.query_unpaged(query, ()).await?.into_rows_result()?;
-    let mut rows: Vec<(Vec<u8>, Vec<u8>, i64, i64, Vec<u8>)> = answer.rows()?.collect::<Result<_, _>>()?;
+    let mut rows: Vec<BatchRow> = answer.rows()?.collect::<Result<_, _>>()?;
     rows.sort_by_key(|row| row.3);
     ensure!(rows.len() > 20, "{} batches", rows.len());
     let update = format!(

@@ -111,8 +111,8 @@ impl Shelf {
 
     /// So many rows of a log took so many bytes.
     pub(super) fn weigh(&mut self, key: LogKey, rows: usize, bytes: usize) {
-        if rows > 0 {
-            self.found.entry(key).or_default().row = (bytes / rows).max(1);
+        if let Some(row) = bytes.checked_div(rows) {
+            self.found.entry(key).or_default().row = row.max(1);
         }
     }
 

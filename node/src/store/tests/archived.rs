@@ -146,7 +146,7 @@ fn parted(round: u32, random: &mut Random) -> (Pair, Vec<Vec<Bytes>>, BTreeSet<A
     let shelf = Arc::new(Shelf::default());
     let pair = Pair::open(&shelf, small());
     let logs = logs(random);
-    let seen = if round % 3 == 0 { 0 } else { logs.len().div_ceil(2) };
+    let seen = if round.is_multiple_of(3) { 0 } else { logs.len().div_ceil(2) };
     pair.fill(&logs[..seen], random);
     let (kept, _) = pages(&pair.store, &Range::all(), Direction::Asc, 10_000, 5_000);
     let load = |batch: &Bytes| Arc::new(Loaded::new(batch.clone()).unwrap());
