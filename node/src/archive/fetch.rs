@@ -14,7 +14,7 @@ use super::trouble::Trouble;
 use crate::store::{Kept, Wish};
 
 /// How many parts of a log are looked into at once where one is empty: its rows expired, or it was never archived.
-const PARTS_AT_ONCE: i64 = 16;
+const PARTS_AT_ONCE: usize = 16;
 /// How many parts are looked into before what was found missing is said.
 const PARTS: i64 = 512;
 /// By how many seqs a batch may reach into the part behind its own.
@@ -174,7 +174,7 @@ impl Shelves {
             .map(|n| here + n * step)
             .map(|part| async move { self.read::<(i64, Option<i64>)>(statement, (origin, id, part)).await });
         let looks = looks.collect::<Vec<_>>();
-        let mut found = futures_util::stream::iter(looks).buffered(PARTS_AT_ONCE as usize);
+        let mut found = futures_util::stream::iter(looks).buffered(PARTS_AT_ONCE);
         while let Some(rows) = found.next().await {
             let Some((first, last)) = rows?.into_iter().next() else { continue };
             return Ok(if newest_first {
