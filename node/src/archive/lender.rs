@@ -63,7 +63,7 @@ impl Lender {
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let store = self.store.clone();
         loop {
-            self.begin().await;
+            Box::pin(self.begin()).await;
             tokio::select! {
                 Some((wish, fetched)) = self.running.next(), if !self.running.is_empty() => {
                     self.take(wish, fetched).await;
@@ -102,7 +102,7 @@ impl Lender {
         {
             return Some(shelves.clone());
         }
-        match Shelves::new(session.clone()).await {
+        match Box::pin(Shelves::new(session.clone())).await {
             Ok(shelves) => Some(self.shelves.insert((session, Arc::new(shelves))).1.clone()),
             Err(trouble) => {
                 self.failed(&trouble);
@@ -163,7 +163,7 @@ impl Shared {
         loop {
             let session = self.session.borrow().clone();
             let known = match session {
-                Some(session) => self.ask_for_logs(&mut shelves, session).await,
+                Some(session) => Box::pin(self.ask_for_logs(&mut shelves, session)).await,
                 None => Ok(()),
             };
             if let Err(trouble) = known {
@@ -180,7 +180,7 @@ impl Shared {
         session: Arc<Session>,
     ) -> Result<(), Trouble> {
         if !shelves.as_ref().is_some_and(|(of, _)| Arc::ptr_eq(of, &session)) {
-            *shelves = Some((session.clone(), Shelves::new(session.clone()).await?));
+            *shelves = Some((session.clone(), Box::pin(Shelves::new(session.clone())).await?));
         }
         let Some((_, shelves)) = shelves else { return Ok(()) };
         let logs = shelves.logs().await?;

@@ -35,12 +35,15 @@ pub(crate) struct LogRead {
     pub(crate) next: u64,
     /// What is missing there.
     pub(crate) missing: Option<Missing>,
-    /// Whether some of it was lent.
-    pub(crate) lent: bool,
+    /// Where some of it was lent: up to where nothing is stored.
+    pub(crate) lent: Option<u64>,
 }
 
 /// Which batches of a segment hold wanted topics: (segment, flags).
 pub(crate) type Flags = Option<(u64, Vec<bool>)>;
+
+/// A stored batch: its segment, and its number there.
+type Found = (Arc<Segment>, u32, Stored);
 
 /// Whether a batch of a segment may hold wanted topics.
 pub(crate) fn is_wanted(
@@ -96,7 +99,7 @@ impl Shared {
                         let next = batch.header().last() + 1;
                         read.slices.push(Slice::of(batch, read.next, to));
                         read.next = next.min(to + 1);
-                        read.lent = true;
+                        read.lent = Some(to);
                         continue;
                     }
                     None => {
@@ -128,14 +131,13 @@ impl Shared {
     }
 
     /// The batch that holds a seq; or why there is none, and up to where nothing is stored.
-    #[expect(clippy::type_complexity, reason = "what is found is as `find_near` gives it")]
     fn stored_at(
         &self,
         near: &mut Option<Arc<Segment>>,
         key: LogKey,
         seq: u64,
         upto: u64,
-    ) -> io::Result<Result<(Arc<Segment>, u32, Stored), (Missing, u64)>> {
+    ) -> io::Result<Result<Found, (Missing, u64)>> {
         if let Some(missing) = self.missing_before_reading(key, seq, upto) {
             return Ok(Err((missing, missing.to)));
         }

@@ -275,9 +275,9 @@ impl Reader {
         out.extend(slices.into_iter().map(Item::Records));
         self.place.read(key, next);
         let now = self.shared.moment();
-        if lent {
+        if let Some(to) = lent {
             // What follows is fetched while this is being sent.
-            let wish = Wish { log: key, from: next, to: upto, newest_first: false };
+            let wish = Wish { log: key, from: next, to, newest_first: false };
             self.shared.for_peers().wishes.go_on(before, wish, now);
         }
         if let Some(Missing { to, reason }) = missing {

@@ -134,10 +134,17 @@ impl Answer<'_> {
     fn wish_on(&self, key: LogKey, seq: u64, batch: &Loaded) {
         let Some(range) = self.ranges.get(&key) else { return };
         let (first, last) = (batch.header().first, batch.header().last());
+        let direction = self.ask.direction;
+        let next = if self.asc() { last + 1 } else { first.saturating_sub(1) };
+        // What is stored behind the seam nobody has to lend.
+        let Ok(stored) = self.shared.find(key, next, direction) else { return };
+        let stored = stored.map(|(.., stored)| stored);
         let wish = if self.asc() {
-            Wish { log: key, from: last + 1, to: range.high, newest_first: false }
+            let to = stored.map_or(range.high, |stored| range.high.min(stored.first.saturating_sub(1)));
+            Wish { log: key, from: next, to, newest_first: false }
         } else {
-            Wish { log: key, from: range.low, to: first.saturating_sub(1), newest_first: true }
+            let from = stored.map_or(range.low, |stored| range.low.max(stored.last.saturating_add(1)));
+            Wish { log: key, from, to: next, newest_first: true }
         };
         let (now, mut peers) = (self.shared.moment(), self.shared.for_peers());
         peers.wishes.go_on(seq, wish, now);
