@@ -16,22 +16,21 @@ mod board;
 mod pen;
 mod writer;
 mod verify;
+mod asked;
+mod ids;
 mod topics;
 mod shelf;
 mod fetch;
 mod lender;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anode_shared::archive::{ArchivedLog, Verified};
-use anode_shared::ids::{Hash, LogKey, Origin, RecordId};
+use anode_shared::ids::{Hash, LogKey, Origin};
 use anode_shared::status::{Component, Level, State};
-use anode_shared::topic::Topics;
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -41,7 +40,8 @@ pub use session::{Door, Session};
 pub use topics::Named;
 pub use trouble::Trouble;
 
-use crate::store::{Archived, Archiver, Kept, Newest, Store, system_time};
+use crate::store::{Archiver, Store, system_time};
+use asked::Asked;
 use board::{Board, Lag};
 use health::{Figures, Health};
 use lender::Lender;
@@ -61,11 +61,6 @@ const MEASURE: Duration = Duration::from_secs(1);
 const MEASURED: usize = 16;
 /// How long Cassandra must have been lost for others to archive this node's logs, if they can.
 const WITHDRAW: Duration = Duration::from_secs(60);
-
-/// How long readers wait after the start until it is known what the archive holds.
-const OPENING: Duration = Duration::from_secs(5);
-/// How long Cassandra must have been lost for readers not to wait for what it holds.
-const MISSED: Duration = Duration::from_secs(20);
 
 /// Says what happened: level, kind, and the same in a sentence.
 pub type Tell = Box<dyn Fn(Level, &str, &str) + Send + Sync>;
@@ -410,123 +405,5 @@ impl Shared {
                 ("batches_lent", count(&self.counts.lent)),
             ],
         })
-    }
-
-    /// Waits until the records are archived.
-    async fn archived(self: Arc<Self>, last: BTreeMap<LogKey, Vec<u64>>) -> bool {
-        self.waiting.fetch_add(1, Relaxed);
-        let _one_less = Waiting(&self.waiting);
-        let mut progress = self.progress.subscribe();
-        loop {
-            progress.borrow_and_update();
-            let held = {
-                let board = self.board();
-                last.iter().all(|(key, seqs)| seqs.iter().all(|seq| board.holds(*key, *seq)))
-            };
-            if held {
-                return true;
-            }
-            self.kick.notify_one();
-            if progress.changed().await.is_err() {
-                return false;
-            }
-        }
-    }
-}
-
-/// Somebody who waits, until this is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
-
-/// The archive as the store asks it.
-#[derive(Debug)]
-struct Asked(Arc<Shared>);
-
-impl Archiver for Asked {
-    fn any(&self) -> bool {
-        true
-    }
-
-    fn archived_of(&self, log: LogKey) -> Option<Archived> {
-        self.0.board().archived_of(log)
-    }
-
-    fn newest(&self, topics: &Topics, most: usize) -> Pin<Box<dyn Future<Output = Newest> + Send>> {
-        let (shared, topics) = (self.0.clone(), topics.clone());
-        Box::pin(async move { shared.newest(&topics, most).await })
-    }
-
-    fn opens(&self) -> bool {
-        let (shared, now) = (&self.0, Instant::now());
-        let early = now.saturating_duration_since(shared.began) < OPENING;
-        early && shared.shelf().kept().is_none() && shared.health.lost_for(now).is_none()
-    }
-
-    fn kept(&self) -> Option<Arc<BTreeMap<LogKey, Kept>>> {
-        self.0.shelf().kept().cloned()
-    }
-
-    fn ends_of(&self, log: LogKey, from: u64, to: u64) -> Option<(u64, u64)> {
-        let now = Instant::now();
-        if self.0.health.lost_for(now).is_some_and(|lost| lost >= MISSED) {
-            return None;
-        }
-        let done = self.0.board().progress.get(&log).map_or(0, |progress| progress.done);
-        self.0.shelf().ends_of(log, from, to, done, now)
-    }
-
-    fn spoilt(&self, log: LogKey, from: u64) -> Option<u64> {
-        self.0.shelf().spoilt(log, from, Instant::now())
-    }
-
-    fn answers(&self) -> bool {
-        self.0.session.borrow().is_some() && self.0.health.lost_for(Instant::now()).is_none()
-    }
-
-    fn archived(&self, ids: &[RecordId]) -> Pin<Box<dyn Future<Output = bool> + Send>> {
-        let mut wanted: BTreeMap<LogKey, Vec<u64>> = BTreeMap::new();
-        for id in ids {
-            wanted.entry(id.key).or_default().push(id.seq);
-        }
-        Box::pin(self.0.clone().archived(wanted))
-    }
-}
-
-/// 32 random bytes in hex.
-fn random_id() -> String {
-    let bytes: [u8; 32] = rand::random();
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn read_id(text: &str) -> Option<Hash> {
-    let mut id = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (place, byte) in id.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
-    }
-    Some(Hash(id))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_reads_the_ids_that_it_makes() {
-        let id = random_id();
-        assert_eq!(format!("{:?}", read_id(&id).unwrap()), id);
-        for bad in ["", "zz", &id[1..], &id.replace(|_: char| true, "g"), &"ü".repeat(32)] {
-            assert_eq!(read_id(bad), None, "{bad}");
-        }
     }
 }

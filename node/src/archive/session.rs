@@ -17,9 +17,9 @@ use scylla::statement::{Consistency, SerialConsistency, Statement};
 use tokio::sync::OnceCell;
 use tracing::info;
 
-use super::schema;
 use super::topics::Statements;
 use super::trouble::Trouble;
+use super::{ids, schema};
 use crate::config::archive::{ArchiveConfig, TTL, Ttl};
 
 /// How long a request may take. Beyond, it is tried again: rows are idempotent.
@@ -202,7 +202,7 @@ impl Session {
             "INSERT INTO $keyspace.meta (key, value) VALUES ('making', ?) IF NOT EXISTS USING TTL {}",
             MAKING.as_secs()
         );
-        let rows = self.run(&cql, (super::random_id(),)).await?;
+        let rows = self.run(&cql, (ids::random_id(),)).await?;
         let rows = rows.into_rows_result().map_err(|error| self.broken(&error))?;
         // The answer of a conditional statement has more columns where it was refused; the first one always says so.
         let first = rows.rows::<scylla::value::Row>().map_err(|error| self.broken(&error))?.flatten().next();
@@ -245,8 +245,8 @@ impl Session {
             let network = door.network.clone();
             return Err(Trouble::Network { keyspace: keyspace(), found, network });
         }
-        let id = self.word_or("keyspace_id", &super::random_id()).await?;
-        self.id = super::read_id(&id).ok_or_else(|| Trouble::Broken {
+        let id = self.word_or("keyspace_id", &ids::random_id()).await?;
+        self.id = ids::read_id(&id).ok_or_else(|| Trouble::Broken {
             keyspace: keyspace(),
             why: format!("its id `{id}` is not 64 hex digits"),
         })?;

@@ -118,7 +118,7 @@ pub(super) struct Driver {
     open: HashMap<InboundRequestId, (Origin, Kind)>,
     /// Peers that are connected and not cut off.
     connected: HashSet<Origin>,
-    /// Connected peers that have not said yet what they speak, and since when.
+    /// Connected peers that have not said yet what they speak, or something else, and when they are let go.
     strangers: HashMap<Origin, Instant>,
     /// Peers that answered by identify that they are of this mesh.
     members: HashMap<Origin, Member>,

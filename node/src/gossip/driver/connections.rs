@@ -26,6 +26,8 @@ const OTHER_KEY: &str = "; perhaps it has another network key, or none";
 const COMPLAINT: Duration = Duration::from_secs(10);
 /// How long a connected peer may take to say what it speaks; who says nothing holds a place that others want.
 const STRANGE: Duration = Duration::from_secs(8);
+/// How long one that is turned away stays connected: it is to hear what this node speaks, and nothing else of it is taken.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 impl Driver {
     pub(super) fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
@@ -118,7 +120,7 @@ impl Driver {
             self.remember(origin, address.clone());
         }
         if self.connected.insert(origin) {
-            self.strangers.insert(origin, now);
+            self.strangers.insert(origin, now + STRANGE);
         }
         // What the lookup of peers dialled is nobody's choice here.
         let way = dialled.map_or(Way::Came(peers::place(endpoint.get_remote_address())), Way::Dialled);
@@ -147,14 +149,14 @@ impl Driver {
         }
     }
 
-    /// Ends connections whose other end never said what it speaks.
+    /// Ends connections whose other end never said what it speaks, or another language.
     pub(super) fn look_at_strangers(&mut self, now: Instant) {
-        let late = self.strangers.iter().filter(|(_, since)| **since + STRANGE <= now);
+        let late = self.strangers.iter().filter(|(_, until)| **until <= now);
         let late: Vec<Origin> = late.map(|(peer, _)| *peer).collect();
         for peer in late {
             self.strangers.remove(&peer);
             self.shared.counters.cut();
-            debug!(%peer, "A peer never said what it speaks");
+            debug!(%peer, "A peer never said what it speaks, or something else");
             self.disconnect(peer);
         }
     }
@@ -165,8 +167,11 @@ impl Driver {
         let Some(origin) = peers::origin(&peer).filter(|origin| self.connected.contains(origin)) else {
             return self.observed.speaks(None);
         };
-        self.strangers.remove(&origin);
+        let until = self.strangers.remove(&origin);
         if said.protocol_version != self.names.version {
+            // Saying it again and again makes it no longer.
+            let soon = now + FAREWELL;
+            self.strangers.insert(origin, until.map_or(soon, |until| until.min(soon)));
             self.turn_away(peer, &said.protocol_version, now);
             return self.observed.speaks(None);
         }
@@ -200,7 +205,6 @@ impl Driver {
             warn!(%peer, ours = self.names.version, theirs, "A node of another network or protocol was turned away");
             self.news(news);
         }
-        let _ = self.swarm.disconnect_peer_id(peer);
     }
 
     fn dial_failed(
