@@ -147,7 +147,6 @@ async fn it_slows_nobody_down_while_cassandra_is_slow_frozen_or_gone() -> Result
         until_connected(node).await?;
     }
     // A machine that does much beside has its own pauses; Cassandra's are 3 s and more.
-    // Who waited for Cassandra would wait for 3 s; a disk that others keep busy takes one or two by itself.
     let (at_most, long) = (Duration::from_millis(2_500), Duration::from_secs(pick(5, 20)));
     let mut published = 0;
 
