@@ -71,7 +71,10 @@ pub struct PublishObject<'a> {
 }
 
 /// Reads a member that is there, `null` included.
-fn given<'de: 'a, 'a, D: serde::Deserializer<'de>>(
+///
+/// # Errors
+/// When it is no JSON.
+pub fn given<'de: 'a, 'a, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)

@@ -19,12 +19,13 @@ use tokio::time::{Instant, sleep};
 /// How long the archive may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
-async fn component(node: &Node) -> Result<Value> {
+/// What a node says of its archive.
+pub(crate) async fn component(node: &Node) -> Result<Value> {
     Ok(node.http()?.get("/api/v1/status").await?["components"]["archive"].clone())
 }
 
 /// Waits until the component is as wanted; gives it.
-async fn until(node: &Node, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+pub(crate) async fn until(node: &Node, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
     let began = Instant::now();
     loop {
         let archive = component(node).await?;
@@ -32,11 +33,12 @@ async fn until(node: &Node, what: &str, wanted: impl Fn(&Value) -> bool) -> Resu
             return Ok(archive);
         }
         ensure!(began.elapsed() < CATCH_UP, "the archive is not {what}: {archive}");
-        sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(50)).await;
     }
 }
 
-async fn until_archived(node: &Node) -> Result<Value> {
+/// Waits until nothing waits to be archived.
+pub(crate) async fn until_archived(node: &Node) -> Result<Value> {
     // The figure is a second old at most.
     sleep(Duration::from_millis(1_200)).await;
     until(node, "caught up", |archive| archive["state"] == "ok" && archive["lag_records"] == 0).await

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::archive::until_archived;
 use crate::proof::verify;
 
 /// A row of `batches`: origin, log, part, first, bytes.
@@ -31,20 +32,6 @@ fn small(address: &str, keyspace: &str) -> Plan {
     Plan::new().args(&keep).args(&["--cassandra", address, "--cassandra-keyspace", keyspace])
 }
 
-async fn until_archived(node: &Node) -> Result<()> {
-    let began = Instant::now();
-    loop {
-        // The figure is a second old at most.
-        sleep(Duration::from_millis(1_200)).await;
-        let status = node.http()?.get("/api/v1/status").await?;
-        let archive = &status["components"]["archive"];
-        if archive["state"] == "ok" && archive["lag_records"] == 0 {
-            return Ok(());
-        }
-        ensure!(began.elapsed() < PATIENCE, "the archive never caught up: {archive}");
-    }
-}
-
 /// Publishes so many times 1 MB of records, each archived before the store may have to drop it.
 async fn fill(node: &Node, owed: &mut Owed, name: &str, megabytes: usize) -> Result<()> {
     for part in 0..megabytes {
@@ -55,7 +42,7 @@ async fn fill(node: &Node, owed: &mut Owed, name: &str, megabytes: usize) -> Res
             until_archived(node).await?;
         }
     }
-    until_archived(node).await
+    until_archived(node).await.map(drop)
 }
 
 fn ensure_no_gap(what: &str, seen: &[Seen]) -> Result<()> {

@@ -9,7 +9,8 @@ use e2e::node::{Node, Plan};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::outage::{until_archived, until_connected};
+use crate::archive::until_archived;
+use crate::outage::until_connected;
 
 /// The topics that a node lists, over pages of so many.
 async fn topics(node: &Node, limit: usize) -> Result<Vec<Value>> {

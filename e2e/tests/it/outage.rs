@@ -20,37 +20,16 @@ use serde_json::{Value, json};
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::{Instant, interval, sleep};
 
+use crate::archive::{component, until, until_archived};
+
 /// How long the archive may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(60);
 /// Between two records that are published while Cassandra is hurt.
 const BETWEEN: Duration = Duration::from_millis(20);
 
-async fn component(node: &Node) -> Result<Value> {
-    Ok(node.http()?.get("/api/v1/status").await?["components"]["archive"].clone())
-}
-
-async fn until(node: &Node, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-    let began = Instant::now();
-    loop {
-        let archive = component(node).await?;
-        if wanted(&archive) {
-            return Ok(archive);
-        }
-        ensure!(began.elapsed() < CATCH_UP, "the archive is not {what}: {archive}");
-        sleep(Duration::from_millis(50)).await;
-    }
-}
-
 /// Waits until a node has a connection to Cassandra.
 pub(crate) async fn until_connected(node: &Node) -> Result<Value> {
     until(node, "connected", |archive| archive["state"] == "ok").await
-}
-
-/// Waits until nothing waits to be archived.
-pub(crate) async fn until_archived(node: &Node) -> Result<Value> {
-    // The figure is a second old at most.
-    sleep(Duration::from_millis(1_200)).await;
-    until(node, "caught up", |archive| archive["state"] == "ok" && archive["lag_records"] == 0).await
 }
 
 /// How many different records Cassandra has.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use anode_shared::publish::given;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -128,13 +129,6 @@ struct Members<'a> {
     method: Cow<'a, str>,
     #[serde(borrow, default)]
     params: Option<&'a RawValue>,
-}
-
-/// Reads a member that is there, `null` included.
-fn given<'de: 'a, 'a, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// Only the id, where the rest is no call.

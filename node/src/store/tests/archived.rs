@@ -12,7 +12,7 @@ use anode_shared::topic::Topics;
 use bytes::Bytes;
 
 use super::kit::*;
-use super::lent::{At, RETAINED, Range, last, logs, pages, records, small};
+use super::lent::{At, Range, fill, last, logs, pages, records, small};
 use crate::store::*;
 
 /// An archive: the batches that it has, and whether it gives any.
@@ -114,20 +114,7 @@ impl Pair {
 
     /// The store takes these batches and drops the oldest of them.
     fn fill(&self, logs: &[Vec<Bytes>], random: &mut Random) {
-        let mut left: Vec<&[Bytes]> = logs.iter().map(Vec::as_slice).collect();
-        while !left.is_empty() {
-            let which = usize::try_from(random.below(left.len() as u64)).unwrap();
-            let (batch, rest) = left[which].split_first().unwrap();
-            assert_eq!(accept(&self.store, batch), Verdict::Taken);
-            left[which] = rest;
-            left.retain(|left| !left.is_empty());
-        }
-        let (full, mut settled) = (Instant::now() + Duration::from_secs(10), 0);
-        while settled < 30 {
-            assert!(Instant::now() < full, "never dropped enough");
-            std::thread::sleep(Duration::from_millis(10));
-            settled = if self.store.status().bytes > RETAINED { 0 } else { settled + 1 };
-        }
+        fill(&self.store, logs, random);
     }
 }
 

@@ -63,6 +63,25 @@ impl Holders for Arc<Peer> {
     }
 }
 
+/// A store takes these batches, of one log or another as chance has it, and drops the oldest of them.
+pub(super) fn fill(store: &Store, logs: &[Vec<Bytes>], random: &mut Random) {
+    let mut left: Vec<&[Bytes]> = logs.iter().map(Vec::as_slice).collect();
+    while !left.is_empty() {
+        let which = usize::try_from(random.below(left.len() as u64)).unwrap();
+        let (batch, rest) = left[which].split_first().unwrap();
+        assert_eq!(accept(store, batch), Verdict::Taken);
+        left[which] = rest;
+        left.retain(|left| !left.is_empty());
+    }
+    let (full, mut settled) = (Instant::now() + Duration::from_secs(10), 0);
+    // It drops one segment after the other, and writes down that it did.
+    while settled < 30 {
+        assert!(Instant::now() < full, "never dropped enough");
+        std::thread::sleep(Duration::from_millis(10));
+        settled = if store.status().bytes > RETAINED { 0 } else { settled + 1 };
+    }
+}
+
 /// A store that keeps little, beside a peer that lends.
 struct Pair {
     store: Store,
@@ -92,21 +111,7 @@ impl Pair {
 
     /// The store takes these batches and drops the oldest of them; the peer has them all.
     fn fill(&self, logs: &[Vec<Bytes>], random: &mut Random) {
-        let mut left: Vec<&[Bytes]> = logs.iter().map(Vec::as_slice).collect();
-        while !left.is_empty() {
-            let which = usize::try_from(random.below(left.len() as u64)).unwrap();
-            let (batch, rest) = left[which].split_first().unwrap();
-            assert_eq!(accept(&self.store, batch), Verdict::Taken);
-            left[which] = rest;
-            left.retain(|left| !left.is_empty());
-        }
-        let (full, mut settled) = (Instant::now() + Duration::from_secs(10), 0);
-        // It drops one segment after the other, and writes down that it did.
-        while settled < 30 {
-            assert!(Instant::now() < full, "never dropped enough");
-            std::thread::sleep(Duration::from_millis(10));
-            settled = if self.store.status().bytes > RETAINED { 0 } else { settled + 1 };
-        }
+        fill(&self.store, logs, random);
         let load = |batch: &Bytes| Arc::new(Loaded::new(batch.clone()).unwrap());
         let mut has = self.peer.has.lock().unwrap();
         for log in logs {
@@ -130,7 +135,7 @@ impl Drop for Pair {
 }
 
 /// What the store keeps, bytes.
-pub(super) const RETAINED: u64 = 30_000;
+const RETAINED: u64 = 30_000;
 
 pub(super) fn small() -> StoreOptions {
     StoreOptions { segment_bytes: 4_000, retain_bytes: RETAINED, tail_bytes: 2_000, ..options() }
